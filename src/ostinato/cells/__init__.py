@@ -1,1 +1,1 @@
-"""cells"""
+"""WHAT is computed: one family a file, the equations once, in plain PyTorch."""

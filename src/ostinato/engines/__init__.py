@@ -1,1 +1,1 @@
-"""engines"""
+"""WHO runs the time loop."""

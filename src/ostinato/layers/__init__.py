@@ -1,1 +1,1 @@
-"""layers"""
+"""HOW a cell becomes a network."""

@@ -1,0 +1,104 @@
+"""A cell's text on a layer's values: the template without tensors, and the cell bound to effective parameters.
+
+A layer owns every parameter of its cells under ``NAME_l{k}[_reverse]``. What is left of the cell is a template: its
+class and its plain attributes. Once a forward pass the template is bound to the layer's values as they are at that
+moment, each read exactly once, so that a parametrization (weight drop, spectral norm) acts once and not once a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from ostinato.cells.cell import Cell
+from ostinato.errors import InvalidValue
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One cell's place in a layer: which of the layer's names are its own."""
+
+    template: Cell
+    suffix: str
+    parameters: tuple[str, ...]
+    absent: tuple[str, ...]
+    buffers: tuple[str, ...]
+    modules: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """``l0``, ``l0_reverse``, …: the cell's name in tapes and in explanations."""
+        return self.suffix.removeprefix("_")
+
+
+def take_over(layer: nn.Module, cell: Cell, suffix: str) -> Slot:
+    """Register all tensors and submodules of ``cell`` on ``layer`` under NAME + suffix; the rest is the template."""
+    slot = Slot(
+        cell,
+        suffix,
+        parameters=tuple(name for name, value in cell._parameters.items() if value is not None),
+        absent=tuple(name for name, value in cell._parameters.items() if value is None),
+        buffers=tuple(cell._buffers),
+        modules=tuple(cell._modules),
+    )
+    for name in slot.parameters:
+        layer.register_parameter(name + suffix, cell._parameters[name])
+    for name in slot.buffers:
+        persistent = name not in cell._non_persistent_buffers_set
+        layer.register_buffer(name + suffix, cell._buffers[name], persistent=persistent)
+    for name in slot.modules:
+        layer.add_module(name + suffix, cell._modules[name])
+    for own in ("_parameters", "_buffers", "_modules"):
+        cell.__dict__[own] = {}
+    return slot
+
+
+def bind(slot: Slot, layer: nn.Module) -> Cell:
+    """The cell on the layer's effective values, in the layer's mode; assigning to it is refused (steps are pure)."""
+    suffix = slot.suffix
+    parameters: dict[str, Any] = {name: getattr(layer, name + suffix) for name in slot.parameters}
+    parameters.update(dict.fromkeys(slot.absent))
+    modules = {name: getattr(layer, name + suffix) for name in slot.modules}
+    own = modules.pop("parametrizations", None)
+    if own is not None:
+        parameters.update({name: tensor() for name, tensor in own.items()})
+    bound = _view(slot.template, parameters, {n: _read_once(m) for n, m in modules.items()})
+    bound.__dict__["_buffers"] = {name: getattr(layer, name + suffix) for name in slot.buffers}
+    bound.__dict__["training"] = layer.training
+    bound.__dict__["_frozen"] = True
+    return bound
+
+
+def reset(slot: Slot, layer: nn.Module) -> None:
+    """Let the cell draw its parameters again, in place, on the layer's own tensors."""
+    suffix = slot.suffix
+    hidden = [name + suffix for name in slot.parameters if layer._parameters.get(name + suffix) is None]
+    if hidden or "parametrizations" in slot.modules:
+        raise InvalidValue(
+            f"reset_parameters cannot draw {', '.join(hidden) or 'parametrized values'} anew: remove the "
+            "parametrization or pruning first"
+        )
+    parameters = {name: layer._parameters[name + suffix] for name in slot.parameters}
+    parameters.update(dict.fromkeys(slot.absent))
+    _view(slot.template, parameters, {n: getattr(layer, n + suffix) for n in slot.modules}).reset_parameters()
+
+
+def _view(module: Any, parameters: dict[str, Any], modules: dict[str, nn.Module]) -> Any:
+    view: Any = object.__new__(parametrize.type_before_parametrizations(module))
+    view.__dict__.update(module.__dict__)
+    view.__dict__.update(_parameters=parameters, _modules=modules)
+    return view
+
+
+def _read_once(module: nn.Module) -> nn.Module:
+    """The module itself, or, where anything in it is parametrized, a view with each such value computed once."""
+    if not any(parametrize.is_parametrized(m) for m in module.modules()):
+        return module
+    parameters: dict[str, Any] = dict(module._parameters)
+    modules = {n: _read_once(m) for n, m in module._modules.items() if m is not None}
+    for name, tensor in getattr(modules.pop("parametrizations", None), "_modules", {}).items():
+        parameters[name] = tensor()
+    return _view(module, parameters, modules)

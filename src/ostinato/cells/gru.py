@@ -1,0 +1,81 @@
+"""The gated recurrent unit, with the reset after the product: torch's and cuDNN's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ostinato.cells import checks
+from ostinato.cells.cell import Cell
+from ostinato.cells.initialise import Init, recurrent_
+
+
+class GRUCell(Cell):
+    r"""The GRU cell whose reset gate acts after the product, under torch.nn.GRUCell's signature.
+
+    .. math::
+        r_t &= \sigma(W_{ir} x_t + b_{ir} + W_{hr} h_{t-1} + b_{hr}) \\
+        z_t &= \sigma(W_{iz} x_t + b_{iz} + W_{hz} h_{t-1} + b_{hz}) \\
+        n_t &= \tanh(W_{in} x_t + b_{in} + r_t \odot (W_{hn} h_{t-1} + b_{hn})) \\
+        h_t &= (1 - z_t) \odot n_t + z_t \odot h_{t-1}
+
+    The gates lie stacked in the weights as r, z, n. Here z keeps: z = 1 leaves h as it was. Cho et al. (2014, the
+    arXiv version of the translation paper) write the same; Chung et al. (arXiv:1412.3555) swap z and 1 - z, so
+    their z updates. Neither is this cell's reset: both papers apply r before the product, as
+    :class:`ostinato.ChoGRUCell` does.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        bias: with ``bias_ih`` and ``bias_hh``.
+        recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws each gate of ``weight_hh`` orthogonal.
+
+    Parameters:
+        weight_ih (3·H, I), weight_hh (3·H, H), bias_ih (3·H), bias_hh (3·H).
+
+    Papers:
+        K. Cho et al., Learning phrase representations using RNN encoder-decoder for statistical machine
+        translation, EMNLP 2014, arXiv:1406.1078; the reset after the product: J. Appleyard, T. Kočiský,
+        P. Blunsom, Optimizing performance of recurrent neural networks on GPUs, arXiv:1604.01946, 2016.
+
+    Example:
+        >>> ostinato.GRUCell(4, 5)(torch.randn(2, 4), torch.zeros(2, 5)).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Init = "uniform",
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.bias = checks.flag("bias", bias)
+        self.recurrent_init = recurrent_init
+        kind = {"device": device, "dtype": dtype}
+        gates = 3 * hidden_size
+        self.weight_ih = nn.Parameter(torch.empty(gates, input_size, **kind))
+        self.weight_hh = nn.Parameter(torch.empty(gates, hidden_size, **kind))
+        self.bias_ih = nn.Parameter(torch.empty(gates, **kind)) if bias else None
+        self.bias_hh = nn.Parameter(torch.empty(gates, **kind)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        recurrent_(self.weight_hh, 3, self.recurrent_init)
+
+    def step(self, x: Tensor, h: Tensor) -> Any:
+        x_r, x_z, x_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=-1)
+        h_r, h_z, h_n = linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=-1)
+        r = torch.sigmoid(x_r + h_r)
+        z = torch.sigmoid(x_z + h_z)
+        n = torch.tanh(x_n + r * h_n)
+        h = (1 - z) * n + z * h
+        return h

@@ -1,0 +1,108 @@
+"""torch's fused kernels (oneDNN, cuDNN, ATen's own) for torch's own three cells."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import _VF, Tensor
+
+from ostinato.cells.cell import Cell
+from ostinato.cells.elman import RNNCell
+from ostinato.cells.gru import GRUCell
+from ostinato.cells.lstm import LSTMCell
+from ostinato.engines.call import LayerCall, States
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def operator(cell: Cell) -> str | None:
+    """The name of torch's operator that computes this very cell, or None. A subclass may change the step: None."""
+    if type(cell) is LSTMCell:
+        return "lstm"
+    if type(cell) is GRUCell:
+        return "gru"
+    if type(cell) is RNNCell:
+        return f"rnn_{cell.nonlinearity}"
+    return None
+
+
+def why_not(input: Tensor, weight: Tensor) -> str | None:
+    """Why torch's operators cannot run this input with these weights, or None if they can."""
+    if input.dtype not in DTYPES:
+        return f"torch's fused kernels do not take {input.dtype}"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "torch's fused kernels have no rule for torch.func's transforms"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "torch's fused kernels have no forward-mode derivative"
+    return None
+
+
+def names(cell: Cell) -> tuple[str, ...]:
+    """The parameters in the order torch's operators take them."""
+    order = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    return tuple(name for name in order if getattr(cell, name, None) is not None)
+
+
+def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
+    """Run one layer; the same result as the loop's, to rounding."""
+    first = call.cells[0]
+    name = operator(first)
+    assert name is not None, "the choice of an engine never sends another cell here"
+    directions = len(call.cells)
+    sizes = call.batch_sizes
+    active = None if sizes is None else int(sizes[0])
+    initial = [torch.stack([s[k][:active] for s in call.states]) for k in range(len(first.state_names))]
+    weights = [getattr(cell, n) for cell in call.cells for n in names(cell)]
+    output, final = run_stack(name, call.input, initial, weights, first.bias_ih is not None, 1, directions == 2, sizes)
+    finals = []
+    for d in range(directions):
+        states = tuple(f[d] for f in final)
+        if active is not None and active < call.states[d][0].shape[0]:
+            idle = (s[active:] for s in call.states[d])
+            states = tuple(torch.cat(pair) for pair in zip(states, idle, strict=True))
+        finals.append(states)
+    return output, tuple(finals)
+
+
+def run_stack(
+    name: str,
+    input: Tensor,
+    states: Sequence[Tensor],
+    weights: list[Tensor],
+    bias: bool,
+    layers: int,
+    bidirectional: bool,
+    batch_sizes: Tensor | None = None,
+    batch_first: bool = False,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A whole stack without dropout in one call: states (D·L, B, ·), weights in torch's order."""
+    if input.is_cuda:
+        # cuDNN copies weights that do not lie in one block, and says so; parameters here are ordinary ones.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+            return _run(name, input, states, weights, bias, layers, bidirectional, batch_sizes, batch_first)
+    return _run(name, input, states, weights, bias, layers, bidirectional, batch_sizes, batch_first)
+
+
+def _run(
+    name: str,
+    input: Tensor,
+    states: Sequence[Tensor],
+    weights: list[Tensor],
+    bias: bool,
+    layers: int,
+    bidirectional: bool,
+    batch_sizes: Tensor | None,
+    batch_first: bool,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    hx = tuple(states) if name == "lstm" else states[0]
+    function = getattr(_VF, name)
+    # Without dropout "train" only says whether a backward may follow, and in eval mode one may.
+    train = torch.is_grad_enabled()
+    if batch_sizes is None:
+        result = function(input, hx, weights, bias, layers, 0.0, train, bidirectional, batch_first)
+    else:
+        result = function(input, batch_sizes, hx, weights, bias, layers, 0.0, train, bidirectional)
+    return result[0], result[1:]

@@ -1,0 +1,110 @@
+"""The plain Python loop over time: the definition of every layer, and the reference of every other engine."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ostinato.cells.cell import Cell
+from ostinato.engines.call import LayerCall, States
+from ostinato.errors import CellError
+
+
+def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
+    """Run each direction step by step.
+
+    For full sequences one direction is equal to::
+
+        for t in range(T):                       # range(T)[::-1] for the second direction
+            output[t], *states = step(input[t], *states)
+
+    Returns:
+        The outputs, (T, B, D·H_out) or packed (N, D·H_out), zero nowhere but where the cell says so, and the final
+        states of each direction, every row's at its own last step.
+    """
+    outputs, finals = [], []
+    for direction in range(len(call.cells)):
+        output, final = _run_direction(call, direction)
+        outputs.append(output)
+        finals.append(final)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1), tuple(finals)
+
+
+def _run_direction(call: LayerCall, direction: int) -> tuple[Tensor, States]:
+    cell, step = call.cells[direction], call.steps[direction]
+    sizes = None if call.batch_sizes is None else call.batch_sizes.tolist()
+    inputs = _frames(call.input, sizes)
+    streams = {name: _frames(value, sizes) for name, value in call.streams.items()}
+    initial = call.states[direction]
+    outputs: list[Tensor] = [call.input] * len(inputs)
+    rows = _Rows(initial, backward=direction == 1)
+    for t in range(len(inputs))[:: -1 if direction else 1]:
+        states = rows.at(inputs[t].shape[0])
+        given = {name: frames[t] for name, frames in streams.items()}
+        given.update((name, value[: inputs[t].shape[0]]) for name, value in call.constants.items())
+        outputs[t], new = cell.split(step(inputs[t], *states, **given))
+        rows.states = new
+        if t == (len(inputs) - 1 if direction else 0):
+            check_step(cell, inputs[t], states, outputs[t], new)
+    final = rows.finish()
+    if not inputs:
+        return call.input.new_zeros(*call.input.shape[:-1], cell.output_size), final
+    return torch.stack(outputs) if sizes is None else torch.cat(outputs), final
+
+
+def _frames(value: Tensor, sizes: list[int] | None) -> tuple[Tensor, ...]:
+    return value.unbind(0) if sizes is None else value.split(sizes)
+
+
+class _Rows:
+    """The states of the rows that are active now; rows leave (forward) or enter (backward) as lengths say."""
+
+    def __init__(self, initial: States, backward: bool) -> None:
+        self.initial = initial
+        self.states = tuple(s[:0] for s in initial) if backward else initial
+        self.backward = backward
+        self.retired: list[States] = []
+
+    def at(self, count: int) -> States:
+        """The states of the first ``count`` rows, at the step where that many are active."""
+        active = self.states[0].shape[0]
+        if count < active:
+            self.retired.append(tuple(s[count:] for s in self.states))
+            self.states = tuple(s[:count] for s in self.states)
+        elif count > active:
+            entering = tuple(s[active:count] for s in self.initial)
+            self.states = (
+                entering if active == 0 else tuple(torch.cat(pair) for pair in zip(self.states, entering, strict=True))
+            )
+        return self.states
+
+    def finish(self) -> States:
+        """Every row's final state, in the order of the initial ones."""
+        parts = [self.states, *reversed(self.retired)]
+        if self.backward:
+            active = self.states[0].shape[0]
+            if active < self.initial[0].shape[0]:
+                parts.append(tuple(s[active:] for s in self.initial))
+        parts = [p for p in parts if p[0].shape[0]] or parts[:1]
+        return parts[0] if len(parts) == 1 else tuple(torch.cat(group) for group in zip(*parts, strict=True))
+
+
+def check_step(cell: Cell, x: Tensor, states: States, output: Tensor, new: States) -> None:
+    """What the first step returned has the widths the cell declares and the dtypes of the states it was given."""
+    name, rows = type(cell).__name__, x.shape[0]
+    for state_name, size, old, state in zip(cell.state_names, cell.state_sizes, states, new, strict=True):
+        if tuple(state.shape) != (rows, size):
+            raise CellError(
+                f"{name}.step must return {state_name} as (batch, {size}) = ({rows}, {size}), got "
+                f"{tuple(state.shape)}; a state of another width is declared by the property state_sizes"
+            )
+        if state.dtype != old.dtype and not torch._C._is_any_autocast_enabled():
+            raise CellError(
+                f"{name}.step was given {state_name} as {old.dtype} and returned it as {state.dtype}; "
+                "a state keeps its dtype"
+            )
+    if tuple(output.shape) != (rows, cell.output_size):
+        raise CellError(
+            f"{name}.step must put out (batch, {cell.output_size}) = ({rows}, {cell.output_size}), "
+            f"got {tuple(output.shape)}; another width is declared by the property output_size"
+        )

@@ -1,0 +1,366 @@
+"""Any cell over time: stack, directions, lengths, dropout, batch order, initial state."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout as drop
+from torch.nn.utils.rnn import PackedSequence
+
+from ostinato.cells import binding, checks
+from ostinato.cells.cell import Cell
+from ostinato.engines import aten, choose, loop, purity
+from ostinato.engines.call import LayerCall, States, Step
+from ostinato.errors import CellError, InvalidType, InvalidValue
+from ostinato.layers import states
+from ostinato.layers.batch import Batch, stream_rows
+from ostinato.layers.sequences import last_step
+from ostinato.layers.states import Network, StateShape, suffix
+
+Watch = Callable[[str, Cell], Step]
+"""Given a cell's place (``l0``, ``l0_reverse``, …) and the bound cell: the function to call instead of its step."""
+
+
+class Recurrent(nn.Module):
+    """A network of any cell: stacked, in one or two directions, over sequences of any and of different lengths.
+
+    The equations are the cell's (:attr:`cell_type`); this class supplies all the rest, as torch.nn.LSTM does for
+    its own. A cell's parameter NAME is this layer's ``NAME_l{k}`` or ``NAME_l{k}_reverse``, an ordinary parameter.
+
+    Args:
+        cell_type: a subclass of :class:`ostinato.Cell`.
+        input_size: I.
+        hidden_size: H; or a list, one width a layer.
+        num_layers: L. Layer k reads the outputs of layer k - 1 at the same step.
+        bias: passed to the cell, which must know it if it is not True.
+        batch_first: input and output are (B, T, ·) instead of (T, B, ·); states never are.
+        dropout: probability of an element of a layer's output being zeroed in training, after all but the last.
+        bidirectional: a second run, with parameters of its own, from the end; outputs are joined to 2·H.
+        device, dtype: of the parameters.
+        engine: ``"auto"``, ``"loop"`` or ``"aten"``: who runs the time loop. The result is the same.
+        initial_state: where a call without ``hx`` begins: ``"zeros"``, ``"learned"`` (parameters
+            ``initial_{state}_l{k}[_reverse]`` that begin at zero), or a module, called with the input (T, B, I),
+            padding zeroed, or with the call's ``condition``, that returns what ``hx`` would be.
+        cell_options: passed to the cell.
+
+    Raises:
+        InvalidType, InvalidValue: an argument outside its rule, as torch.nn does.
+        CellError: ``cell_type`` is no cell.
+
+    Example:
+        >>> rnn = ostinato.Recurrent(ostinato.GRUCell, 10, 20, num_layers=2, bidirectional=True)
+        >>> output, h_n = rnn(torch.randn(5, 3, 10), lengths=[5, 0, 2])
+        >>> output.shape, h_n.shape
+        (torch.Size([5, 3, 40]), torch.Size([4, 3, 20]))
+        >>> rnn.named_states(h_n)["l1_reverse"]["h"].shape
+        torch.Size([3, 20])
+    """
+
+    def __init__(
+        self,
+        cell_type: type[Cell],
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        engine: str = "auto",
+        initial_state: str | nn.Module = "zeros",
+        **cell_options: Any,
+    ) -> None:
+        super().__init__()
+        if not isinstance(cell_type, type) or not issubclass(cell_type, Cell):
+            raise CellError(f"cell_type must be a subclass of ostinato.Cell (the class itself), got {cell_type!r}")
+        self.cell_type = cell_type
+        self.input_size = checks.size("input_size", input_size)
+        widths, num_layers = _widths(hidden_size, num_layers)
+        self.hidden_size = hidden_size if isinstance(hidden_size, int) else widths
+        self.num_layers = num_layers
+        self.bias = checks.flag("bias", bias)
+        self.batch_first = checks.flag("batch_first", batch_first)
+        self.dropout = checks.probability("dropout", dropout)
+        self.bidirectional = checks.flag("bidirectional", bidirectional)
+        self.engine = engine
+        self.initial_state = initial_state
+        self.cell_options = dict(cell_options)
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                f"dropout acts after every layer but the last, so dropout={dropout} does nothing with num_layers=1",
+                stacklevel=_outside(),
+            )
+        self._slots: list[tuple[binding.Slot, ...]] = []
+        self._build(widths, device, dtype)
+        tops = [layer[0].template for layer in self._slots]
+        self._shape = StateShape(
+            tops[-1].state_names,
+            tuple(cell.state_sizes for cell in tops),
+            2 if bidirectional else 1,
+            per_layer=not isinstance(hidden_size, int),
+        )
+        self._output_size = tops[-1].output_size * self._shape.directions
+        operators = {aten.operator(slot.template) for layer in self._slots for slot in layer}
+        self._operator = operators.pop() if len(operators) == 1 else None
+        self._weight_names = [name + slot.suffix for layer in self._slots for slot in layer for name in slot.parameters]
+        self._streams = {name: need for cell in tops for name, need in cell.streams().items()}
+        self._proved = all(type(cell).__module__.startswith("ostinato.") for cell in tops)
+        states.make_initial(self, initial_state, self._shape, next(self.parameters(), None))
+
+    def _build(self, widths: tuple[int, ...], device: Any, dtype: torch.dtype | None) -> None:
+        width = self.input_size
+        directions = 2 if self.bidirectional else 1
+        for k, hidden_size in enumerate(widths):
+            cell_type, options = self.cell_type.at_layer(k, self.num_layers, self.cell_options)
+            cells = [
+                build_cell(cell_type, width, hidden_size, self.bias, device, dtype, options) for _ in range(directions)
+            ]
+            self._slots.append(tuple(binding.take_over(self, cell, suffix(k, d)) for d, cell in enumerate(cells)))
+            width = cells[0].output_size * directions
+
+    @property
+    def engine(self) -> str:
+        """Who runs the time loop: ``"auto"``, ``"loop"`` or ``"aten"``."""
+        return self._engine
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        self._engine = choose.check(name)
+
+    @property
+    def output_size(self) -> int:
+        """D·H_out, the width of the output."""
+        return self._output_size
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        condition: Any = None,
+        **streams: Any,
+    ) -> tuple[Any, Any]:
+        """Run over a whole sequence.
+
+        Args:
+            input: (T, B, I), (B, T, I) with batch_first, (T, I) unbatched, or a PackedSequence. T and B may be 0.
+            hx: initial states: (D·L, B, H), unbatched (D·L, H); a tuple for a cell with several states; with
+                widths given a layer a tuple of tensors (D, B, H_k), one a layer, for each state.
+            lengths: (B,) whole numbers between 0 and T, on any device, in any order.
+            condition: what the initial state's module is called with, instead of the input.
+            streams: the keyword-only parameters of the cell's step: (T, B, ·) (batch order as the input's), or a
+                PackedSequence, is a value a step; (B, ·) a value a sequence.
+
+        Returns:
+            ``(output, state)``. output: (T, B, D·H_out), zero past a row's length; packed if the input was.
+            state: shaped as ``hx``, each row's at its own end (its start for the second direction, and the initial
+            state for a row of length 0).
+
+        Raises:
+            InvalidValue, InvalidShape, InvalidType: arguments that do not fit, with torch.nn's exception types.
+            EngineError: the engine asked for by name cannot run this call.
+        """
+        return self._run(input, hx, lengths, condition, streams, None)
+
+    def _run(
+        self, input: Any, hx: Any, lengths: Any, condition: Any, streams: Mapping[str, Any], watch: Watch | None
+    ) -> tuple[Any, Any]:
+        weight = getattr(self, self._weight_names[0]) if self._weight_names else None
+        batch = Batch.of(self, input, lengths, weight)
+        network = self._initial(batch, hx, condition)
+        given = stream_rows(self, batch, self._streams, streams) if streams or self._streams else ({}, {})
+        engine = self._choose(batch, weight, watch)
+        if engine == "aten" and self._fits_one_call(batch):
+            weights = [getattr(self, name) for name in self._weight_names]
+            output, network = aten.run_stack(
+                self._operator or "",
+                batch.data,
+                network,
+                weights,
+                self.bias,
+                self.num_layers,
+                self.bidirectional,
+                batch.batch_sizes,
+            )
+        else:
+            output, network = self._layer_by_layer(engine, batch, network, given, watch)
+        return batch.public(output), self._shape.public(batch.public_states(network))
+
+    def _initial(self, batch: Batch, hx: Any, condition: Any) -> Network:
+        name, shape, rows = type(self).__name__, self._shape, batch.rows
+        module = self.initial_state if isinstance(self.initial_state, nn.Module) else None
+        if module is None:
+            states.refuse_condition(name, condition)
+        if hx is not None:
+            network = shape.check(name, hx, rows, batch.batched, batch.data)
+        elif module is not None:
+            argument = batch.padded() if condition is None else batch.condition(condition)
+            network = states.computed(name, module, argument, shape, rows, batch.data)
+        elif self.initial_state == "learned":
+            network = states.learned(self, shape, rows)
+        else:
+            return shape.zeros(rows, batch.data)
+        return batch.sorted_states(network)
+
+    def _choose(self, batch: Batch, weight: Tensor | None, watch: Watch | None) -> str:
+        if watch is not None or batch.data.shape[0] == 0:
+            return "loop"
+        return choose.choose(choose.asked(self._engine), self._against_aten(batch.data, weight)).engine
+
+    def _against_aten(self, data: Tensor, weight: Tensor | None) -> str | None:
+        if self._operator is None or weight is None:
+            return f"{self.cell_type.__name__} is not one of torch's own cells"
+        return aten.why_not(data, weight)
+
+    def _fits_one_call(self, batch: Batch) -> bool:
+        dropping = self.dropout > 0 and self.training and self.num_layers > 1
+        return not dropping and not self._shape.per_layer and not batch.has_idle_rows
+
+    def _layer_by_layer(
+        self,
+        engine: str,
+        batch: Batch,
+        network: Network,
+        given: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+        watch: Watch | None,
+    ) -> tuple[Tensor, Network]:
+        run = aten.run if engine == "aten" else loop.run
+        data, finals = batch.data, []
+        for k, (slots, initial) in enumerate(zip(self._slots, self._shape.split(network), strict=True)):
+            if k and self.dropout > 0 and self.training:
+                data = drop(data, self.dropout)
+            call = self._layer_call(slots, data, initial, given, batch, watch)
+            if engine == "loop" and not self._proved:
+                purity.check(call)
+            data, final = run(call)
+            finals.append(final)
+        self._proved = True
+        return data, self._shape.join(finals)
+
+    def _layer_call(
+        self,
+        slots: tuple[binding.Slot, ...],
+        data: Tensor,
+        initial: tuple[States, ...],
+        given: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+        batch: Batch,
+        watch: Watch | None,
+    ) -> LayerCall:
+        cells = tuple(binding.bind(slot, self) for slot in slots)
+        steps = tuple(watch(slot.name, cell) if watch else cell.step for slot, cell in zip(slots, cells, strict=True))
+        known = cells[0].streams() if self._streams else {}
+        own = [{name: value for name, value in part.items() if name in known} for part in given]
+        return LayerCall(cells, steps, data, initial, own[0], own[1], batch.batch_sizes)
+
+    def last(self, output: Tensor | PackedSequence, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
+        """The output to use for many-to-one work: forward's at each row's last step, backward's at the first.
+
+        ``output[-1]`` is not that: for two directions it holds the backward run after a single step.
+
+        Args:
+            output: what the layer returned, padded or packed.
+            lengths: (B,) what the layer was called with; not for packed output, which knows its own.
+
+        Returns:
+            (B, D·H_out), unbatched (D·H_out); zeros for a row of length 0.
+
+        Example:
+            >>> rnn = ostinato.GRU(4, 5, bidirectional=True)
+            >>> output, h_n = rnn(torch.randn(7, 2, 4), lengths=[3, 7])
+            >>> torch.equal(rnn.last(output, [3, 7]), torch.cat([h_n[0], h_n[1]], dim=-1))
+            True
+        """
+        padded, counts, batched = Batch.output_of(self, output, lengths)
+        last = last_step(padded, counts, self._shape.directions)
+        return last if batched else last.squeeze(0)
+
+    def named_states(self, state: Any) -> dict[str, dict[str, Tensor]]:
+        """States by (layer, direction): ``{"l0": {"h": (B, H), …}, "l0_reverse": …, "l1": …}``.
+
+        Args:
+            state: what the layer returned as its final state, or would take as ``hx``.
+        """
+        return self._shape.named(state)
+
+    def reset_parameters(self) -> None:
+        """Draw every cell's parameters again, in the order they were registered; learned initial states are zero."""
+        for layer in self._slots:
+            for slot in layer:
+                binding.reset(slot, self)
+        for name, parameter in self.named_parameters(recurse=False):
+            if self.initial_state == "learned" and name.startswith("initial_"):
+                nn.init.zeros_(parameter)
+
+    def extra_repr(self) -> str:
+        own = "" if type(self) is not Recurrent else f"{self.cell_type.__name__}, "
+        text = f"{own}{self.input_size}, {self.hidden_size}"
+        defaults = {
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+            "engine": "auto",
+        }
+        for name, default in defaults.items():
+            if getattr(self, name) != default:
+                text += f", {name}={getattr(self, name)!r}"
+        if isinstance(self.initial_state, str) and self.initial_state != "zeros":
+            text += f", initial_state={self.initial_state!r}"
+        return text + "".join(f", {name}={value!r}" for name, value in self.cell_options.items())
+
+
+def build_cell(
+    cell_type: type[Cell],
+    input_size: int,
+    hidden_size: int,
+    bias: bool,
+    device: Any,
+    dtype: torch.dtype | None,
+    options: Mapping[str, Any],
+) -> Cell:
+    """A cell from options common to all layers; what its constructor does not take is done from outside."""
+    parameters = inspect.signature(cell_type.__init__).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    offered = {"bias": bias, "device": device, "dtype": dtype}
+    keywords = {name: value for name, value in offered.items() if name in parameters}
+    unknown = [name for name in options if name not in parameters and not open_ended]
+    if "bias" not in parameters and not bias:
+        unknown.append("bias")
+    if unknown:
+        known = [n for n, p in parameters.items() if n not in ("self", "input_size", "hidden_size", *offered)]
+        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
+    with torch.device(device) if device is not None and "device" not in parameters else nullcontext():
+        cell = cell_type(input_size, hidden_size, **keywords, **options)
+    return cell.to(dtype=dtype) if dtype is not None and "dtype" not in parameters else cell
+
+
+def _widths(hidden_size: Any, num_layers: Any) -> tuple[tuple[int, ...], int]:
+    if isinstance(hidden_size, (list, tuple)):
+        widths = tuple(checks.size(f"hidden_size[{k}]", width) for k, width in enumerate(hidden_size))
+        if not widths:
+            raise InvalidValue("hidden_size must name at least one layer's width, got an empty list")
+        if num_layers not in (1, len(widths)):
+            raise InvalidValue(
+                f"hidden_size names {len(widths)} layers and num_layers is {num_layers}; leave num_layers out"
+            )
+        return widths, len(widths)
+    return (checks.size("hidden_size", hidden_size),) * checks.size("num_layers", num_layers), num_layers
+
+
+def _outside() -> int:
+    """The stack level of the first caller outside this package, so that a warning names the user's own line."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("ostinato."):
+        frame, level = frame.f_back, level + 1
+    return level

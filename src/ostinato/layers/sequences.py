@@ -1,0 +1,133 @@
+"""Sequences of different lengths: from padding, lengths or PackedSequence to packed rows, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import _VF, Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from ostinato.errors import InvalidShape, InvalidType, InvalidValue
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """How the rows of a batch with lengths lie once packed: sorted by length, step after step, padding gone.
+
+    Attributes:
+        batch_sizes: (longest,) the number of rows active at each step, on the CPU.
+        order: (B,) the caller's row at each sorted place, rows of length zero last; None if already sorted.
+        restore: (B,) the sorted place of each of the caller's rows; None if already sorted.
+        rows: B, rows of length zero included.
+        steps: T, the length of the padded sequence.
+    """
+
+    batch_sizes: Tensor
+    order: Tensor | None
+    restore: Tensor | None
+    rows: int
+    steps: int
+
+    @classmethod
+    def from_lengths(cls, lengths: Tensor, steps: int, device: torch.device) -> Ragged:
+        """From checked lengths (B,) on the CPU."""
+        ordered, order = torch.sort(lengths, descending=True, stable=True)
+        longest = int(ordered[0]) if len(ordered) else 0
+        batch_sizes = (ordered.unsqueeze(0) > torch.arange(longest).unsqueeze(1)).sum(1)
+        restore = torch.argsort(order)
+        return cls(batch_sizes, order.to(device), restore.to(device), len(lengths), steps)
+
+    @classmethod
+    def from_packed(cls, packed: PackedSequence) -> Ragged:
+        sizes = packed.batch_sizes
+        return cls(sizes, packed.sorted_indices, packed.unsorted_indices, int(sizes[0]), len(sizes))
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) the length of each of the caller's rows, on the CPU."""
+        ordered = _sorted_lengths(self.batch_sizes, self.rows)
+        return ordered if self.restore is None else ordered[self.restore.cpu()]
+
+    def sort(self, value: Tensor, dim: int = 0) -> Tensor:
+        """The caller's rows, longest first."""
+        return value if self.order is None else value.index_select(dim, self.order)
+
+    def unsort(self, value: Tensor, dim: int = 0) -> Tensor:
+        """Sorted rows, as the caller had them."""
+        return value if self.restore is None else value.index_select(dim, self.restore)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """(T, B, ·) → (N, ·): what lies in the padding is never read, and gets a gradient of zero."""
+        ordered = self.sort(padded, 1)
+        if len(self.batch_sizes) == 0:
+            return ordered.reshape(-1, *ordered.shape[2:])[:0]
+        active = int(self.batch_sizes[0])
+        lengths = _sorted_lengths(self.batch_sizes, active)
+        data, _ = _VF._pack_padded_sequence(ordered[:, :active], lengths, False)
+        return data
+
+    def unpack(self, data: Tensor) -> Tensor:
+        """(N, ·) → (T, B, ·), zeros past each row's end."""
+        if len(self.batch_sizes) == 0:
+            return data.new_zeros(self.steps, self.rows, *data.shape[1:])
+        padded, _ = _VF._pad_packed_sequence(data, self.batch_sizes, False, 0.0, self.steps)
+        idle = self.rows - padded.shape[1]
+        if idle:
+            padded = torch.cat([padded, padded.new_zeros(self.steps, idle, *data.shape[1:])], dim=1)
+        return self.unsort(padded, 1)
+
+    def repack(self, data: Tensor) -> PackedSequence:
+        """(N, ·) as the PackedSequence the caller gave."""
+        return PackedSequence(data, self.batch_sizes, self.order, self.restore)
+
+
+def _sorted_lengths(batch_sizes: Tensor, rows: int) -> Tensor:
+    return (batch_sizes.unsqueeze(0) > torch.arange(rows).unsqueeze(1)).sum(1)
+
+
+def check_lengths(lengths: Any, steps: int, rows: int, batched: bool) -> Tensor:
+    """``lengths`` as int64 (B,) on the CPU.
+
+    Raises:
+        InvalidType: not whole numbers.
+        InvalidShape: not one length a row.
+        InvalidValue: a length below 0 or above T.
+    """
+    try:
+        value = torch.as_tensor(lengths).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidType(f"lengths must be a tensor or a list of whole numbers, got {lengths!r}") from error
+    if value.numel() == 0:
+        value = value.long()
+    if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
+        raise InvalidType(f"lengths must be whole numbers (int64), got {value.dtype}; convert with lengths.long()")
+    if not batched and value.dim() == 0:
+        value = value.reshape(1)
+    if tuple(value.shape) != (rows,):
+        raise InvalidShape(f"lengths must be ({rows},), one for each sequence of the batch, got {tuple(value.shape)}")
+    value = value.to("cpu", torch.int64)
+    if rows and (int(value.min()) < 0 or int(value.max()) > steps):
+        bad = int(value.min()) if int(value.min()) < 0 else int(value.max())
+        raise InvalidValue(f"lengths must lie between 0 and T = {steps}, the length of the input, got {bad}")
+    return value
+
+
+def last_step(output: Tensor, lengths: Tensor | None, directions: int) -> Tensor:
+    """(T, B, D·H) → (B, D·H): forward's features at each row's last valid step, backward's at the first.
+
+    A row of length zero has no valid step: zeros.
+    """
+    steps, rows, width = output.shape
+    if lengths is None:
+        lengths = torch.full((rows,), steps)
+    lengths = lengths.to(output.device)
+    if steps == 0:
+        return output.new_zeros(rows, width)
+    half = width // directions
+    at = (lengths - 1).clamp(min=0).view(1, rows, 1).expand(1, rows, half)
+    last = output[..., :half].gather(0, at).squeeze(0)
+    if directions == 2:
+        last = torch.cat([last, output[0, :, half:]], dim=-1)
+    return torch.where((lengths > 0).unsqueeze(-1), last, torch.zeros((), dtype=last.dtype, device=last.device))
