@@ -1,1 +1,1 @@
-"""inspection"""
+"""Looking inside: the tape of gates and states, and what a layer says of itself."""

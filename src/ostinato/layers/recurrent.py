@@ -141,6 +141,22 @@ class Recurrent(nn.Module):
         """D·H_out, the width of the output."""
         return self._output_size
 
+    @property
+    def state_shape(self) -> StateShape:
+        """How this network's states are shaped."""
+        return self._shape
+
+    @property
+    def slots(self) -> tuple[binding.Slot, ...]:
+        """The place of each cell, layer by layer, forward before reverse."""
+        return tuple(slot for layer in self._slots for slot in layer)
+
+    def choice(self) -> choose.Choice:
+        """Which engine runs an ordinary call now, and why."""
+        weight = getattr(self, self._weight_names[0]) if self._weight_names else None
+        against = self._against_aten(weight if weight is not None else torch.empty(0), weight)
+        return choose.choose(choose.asked(self._engine), against)
+
     def forward(
         self,
         input: Tensor | PackedSequence,
@@ -170,11 +186,22 @@ class Recurrent(nn.Module):
             InvalidValue, InvalidShape, InvalidType: arguments that do not fit, with torch.nn's exception types.
             EngineError: the engine asked for by name cannot run this call.
         """
-        return self._run(input, hx, lengths, condition, streams, None)
+        _, output, state = self._run(input, hx, lengths, condition, streams, None)
+        return output, state
+
+    def watched(
+        self, watch: Watch, input: Any, hx: Any, lengths: Any, condition: Any, streams: Mapping[str, Any]
+    ) -> tuple[Batch, Any, Any]:
+        """A call in the loop engine with other functions in place of the cells' steps: how a tape is made.
+
+        Returns:
+            The batch as the engines saw it, and what the call itself would return.
+        """
+        return self._run(input, hx, lengths, condition, streams, watch)
 
     def _run(
         self, input: Any, hx: Any, lengths: Any, condition: Any, streams: Mapping[str, Any], watch: Watch | None
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Batch, Any, Any]:
         weight = getattr(self, self._weight_names[0]) if self._weight_names else None
         batch = Batch.of(self, input, lengths, weight)
         network = self._initial(batch, hx, condition)
@@ -194,7 +221,7 @@ class Recurrent(nn.Module):
             )
         else:
             output, network = self._layer_by_layer(engine, batch, network, given, watch)
-        return batch.public(output), self._shape.public(batch.public_states(network))
+        return batch, batch.public(output), self._shape.public(batch.public_states(network))
 
     def _initial(self, batch: Batch, hx: Any, condition: Any) -> Network:
         name, shape, rows = type(self).__name__, self._shape, batch.rows

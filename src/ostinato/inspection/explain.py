@@ -1,0 +1,114 @@
+"""What a layer says of itself: who runs it, why, and what it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ostinato.errors import InvalidType
+from ostinato.layers.recurrent import Recurrent
+
+
+@dataclass(frozen=True)
+class Place:
+    """One (layer, direction): its name, its cell, and the shape of each parameter."""
+
+    name: str
+    cell: str
+    parameters: dict[str, tuple[int, ...]]
+
+    @property
+    def count(self) -> int:
+        return sum(torch.Size(shape).numel() for shape in self.parameters.values())
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What :func:`explain` found; ``str`` of it is the text, a plain line first.
+
+    Attributes:
+        engine: who runs a call now.
+        why: the reason, in a few words.
+        parameters: how many numbers the layer learns.
+        places: each (layer, direction) with the shapes of its parameters.
+    """
+
+    layer: str
+    engine: str
+    why: str
+    parameters: int
+    places: tuple[Place, ...]
+    states: str
+    detail: bool
+
+    def __str__(self) -> str:
+        line = f"{self.layer} runs in the {self.engine} engine ({self.why}) and has {self.parameters:,} parameters."
+        if not self.detail:
+            return line
+        rows = [
+            f"  {p.name:<12}{p.cell:<14}{name:<12}{' × '.join(map(str, shape)):>14}{torch.Size(shape).numel():>12,}"
+            for p in self.places
+            for name, shape in p.parameters.items()
+        ]
+        return "\n".join([line, f"  states: {self.states}", *rows])
+
+
+def explain(layer: Recurrent, *, detail: bool = False) -> Explanation:
+    """Say which engine runs a layer, why, and how many parameters it has.
+
+    Args:
+        layer: any recurrent layer of ours.
+        detail: also the states and every parameter with its shape and count.
+
+    Raises:
+        InvalidType: ``layer`` is not a recurrent layer of ours.
+        EngineError: the engine asked for by name cannot run the layer.
+
+    Example:
+        >>> print(ostinato.explain(ostinato.LSTM(4, 5)))
+        LSTM(4, 5) runs in the aten engine (torch has a fused kernel for this cell) and has 220 parameters.
+        >>> print(ostinato.explain(ostinato.ChoGRU(4, 5), detail=True))
+        ChoGRU(4, 5) runs in the loop engine (ChoGRUCell is not one of torch's own cells) and has 165 parameters.
+          states: h, (1, B, 5)
+          l0          ChoGRUCell    weight_ih           15 × 4          60
+          l0          ChoGRUCell    weight_hh           15 × 5          75
+          l0          ChoGRUCell    bias_ih                 15          15
+          l0          ChoGRUCell    bias_hh                 15          15
+    """
+    if not isinstance(layer, Recurrent):
+        raise InvalidType(f"explain needs a recurrent layer of ours, got {type(layer).__name__}")
+    choice = layer.choice()
+    places = tuple(
+        Place(
+            slot.name,
+            type(slot.template).__name__,
+            {
+                name.removesuffix(slot.suffix): tuple(value.shape)
+                for name, value in layer.named_parameters()
+                if _belongs(name, slot.suffix)
+            },
+        )
+        for slot in layer.slots
+    )
+    count = sum(p.numel() for p in layer.parameters())
+    text = f"{type(layer).__name__}({layer.extra_repr()})"
+    return Explanation(text, choice.engine, choice.why, count, places, _states(layer), detail)
+
+
+def _belongs(name: str, suffix: str) -> bool:
+    return name.split(".")[0].endswith(suffix)
+
+
+def _states(layer: Recurrent) -> str:
+    shape: Any = layer.state_shape
+    count = shape.layers * shape.directions
+    if not shape.per_layer:
+        return "; ".join(
+            f"{name}, ({count}, B, {size})" for name, size in zip(shape.names, shape.sizes[0], strict=True)
+        )
+    return "; ".join(
+        f"{name}, a tuple of {', '.join(f'({shape.directions}, B, {sizes[n]})' for sizes in shape.sizes)}"
+        for n, name in enumerate(shape.names)
+    )

@@ -1,0 +1,132 @@
+"""Between torch.nn's modules and ours: the same parameters, the other code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from ostinato.cells.elman import RNNCell
+from ostinato.cells.gru import GRUCell
+from ostinato.cells.lstm import LSTMCell
+from ostinato.errors import InvalidType, InvalidValue
+from ostinato.layers.torch_nn import GRU, LSTM, RNN
+
+OURS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.RNN: RNN,
+    nn.GRU: GRU,
+    nn.LSTM: LSTM,
+    nn.RNNCell: RNNCell,
+    nn.GRUCell: GRUCell,
+    nn.LSTMCell: LSTMCell,
+}
+THEIRS = {ours: theirs for theirs, ours in OURS.items()}
+
+_LAYER_OPTIONS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+_CELL_OPTIONS = ("input_size", "hidden_size", "bias")
+_EXTRA = {nn.RNN: ("nonlinearity",), nn.RNNCell: ("nonlinearity",), nn.LSTM: ("proj_size",)}
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def replace_(model: nn.Module) -> nn.Module:
+    """Swap every recurrent torch.nn module inside ``model`` for ours, in place, sharing the parameters.
+
+    The parameters are the same objects, so an optimizer made before goes on working; a module used in two places
+    stays one module; mode, pruning and forward hooks are kept. Subclasses of torch's modules are left alone: their
+    own code would be lost.
+
+    Args:
+        model: any module; if it is itself a recurrent torch.nn module, use what is returned.
+
+    Returns:
+        The model.
+
+    Raises:
+        InvalidValue: a module to swap is parametrized (``torch.nn.utils.parametrize``): replace first, then
+            parametrize.
+
+    Example:
+        >>> model = nn.ModuleDict({"rnn": nn.LSTM(4, 5), "head": nn.Linear(5, 2)})
+        >>> before = model["rnn"].weight_ih_l0
+        >>> type(ostinato.replace_(model)["rnn"])
+        <class 'ostinato.layers.torch_nn.LSTM'>
+        >>> model["rnn"].weight_ih_l0 is before
+        True
+    """
+    swapped: dict[nn.Module, nn.Module] = {}
+    for module in list(model.modules()):
+        if parametrize.is_parametrized(module) and parametrize.type_before_parametrizations(module) in OURS:
+            raise InvalidValue(
+                f"replace_ cannot swap a parametrized {parametrize.type_before_parametrizations(module).__name__}: "
+                "replace first and parametrize the result, or remove the parametrization"
+            )
+        if type(module) in OURS:
+            swapped[module] = _converted(module, OURS[type(module)])
+    for parent in model.modules():
+        for name, child in parent._modules.items():
+            if child in swapped:
+                parent._modules[name] = swapped[child]
+    return swapped.get(model, model)
+
+
+def to_torch(layer: nn.Module) -> nn.Module:
+    """torch.nn's module of the same function, sharing the parameters: the way back from :func:`replace_`.
+
+    Args:
+        layer: one of our RNN, GRU, LSTM or their cells, without what torch.nn does not have.
+
+    Raises:
+        InvalidType: torch.nn has no module for this layer.
+        InvalidValue: the layer uses what torch.nn's has not: widths a layer, a learned or computed initial state, a
+            projection in a single cell, parametrizations.
+
+    Example:
+        >>> type(ostinato.to_torch(ostinato.GRU(4, 5)))
+        <class 'torch.nn.modules.rnn.GRU'>
+    """
+    if parametrize.is_parametrized(layer):
+        raise InvalidValue("to_torch: remove the parametrization first; torch.nn's module would not have it")
+    if type(layer) not in THEIRS:
+        names = ", ".join(sorted(ours.__name__ for ours in THEIRS))
+        raise InvalidType(f"to_torch: torch.nn has a module for {names}, and none for {type(layer).__name__}")
+    if isinstance(getattr(layer, "hidden_size", None), tuple):
+        raise InvalidValue(f"to_torch: torch.nn has one width for all layers, got hidden_size={layer.hidden_size}")
+    if getattr(layer, "initial_state", "zeros") != "zeros":
+        raise InvalidValue("to_torch: torch.nn begins at zeros; this layer has an initial_state of its own")
+    if isinstance(layer, LSTMCell) and layer.proj_size:
+        raise InvalidValue("to_torch: torch.nn.LSTMCell has no projection; torch.nn.LSTM has: use ostinato.LSTM")
+    return _converted(layer, THEIRS[type(layer)])
+
+
+def _converted(module: nn.Module, target: type[nn.Module]) -> nn.Module:
+    kind: Any = type(module) if type(module) in OURS else target
+    names = (_LAYER_OPTIONS if hasattr(module, "num_layers") else _CELL_OPTIONS) + _EXTRA.get(kind, ())
+    options = {name: getattr(module, name) for name in names}
+    if options.get("num_layers") == 1:
+        options["dropout"] = 0.0
+    # On the meta device nothing is drawn and nothing is allocated: every tensor comes from the other module.
+    made = target(**options, device=torch.device("meta"))
+    made.train(module.training)
+    for name in list(made._parameters):
+        made._parameters.pop(name)
+    for name, parameter in module._parameters.items():
+        made._parameters[name] = parameter
+    for name, buffer in module._buffers.items():
+        made.register_buffer(name, buffer, persistent=name not in module._non_persistent_buffers_set)
+    for name in _pruned(module):
+        made.__dict__[name] = module.__dict__[name]
+    for hooks in _HOOKS:
+        made.__dict__[hooks] = module.__dict__[hooks]
+    if "dropout" in options:
+        made.dropout = module.dropout
+    if isinstance(made, nn.RNNBase):
+        made._init_flat_weights()
+    return made
+
+
+def _pruned(module: nn.Module) -> list[str]:
+    """Names that torch.nn.utils.prune keeps as plain attributes, recomputed before every forward."""
+    names = (name.removesuffix("_orig") for name in module._parameters if name.endswith("_orig"))
+    return [name for name in names if name in module.__dict__]
