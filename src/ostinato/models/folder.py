@@ -1,0 +1,170 @@
+"""The model folder: ``config.json`` and ``model.safetensors``, written in one step each; nothing in it is executed.
+
+Reading trusts nothing: every number is bounded, every name checked, and the shapes that ``config.json`` asks for are
+compared with those that ``model.safetensors`` holds before anything of that size is allocated. A cell that is not
+built in is named, not imported: the caller hands it over.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ostinato.cells.cell import Cell
+from ostinato.errors import ModelFolderError, OstinatoError
+from ostinato.models.cell_names import BUILT_IN, name_of_cell
+from ostinato.models.config import FORMAT, ModelConfig, config_from_json, config_to_json
+from ostinato.models.files import write_bytes, write_text
+from ostinato.models.language_model import LanguageModel, LanguageModelSize
+from ostinato.models.needs import need
+from ostinato.models.text_model import TextModel
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+CONFIG_LIMIT = 1 << 24
+"""Bytes. An alphabet of all of Unicode needs 12 million."""
+
+
+def save(model: TextModel, folder: Path) -> None:
+    """Writes the model folder; what was there stays until each new file is complete.
+
+    Raises:
+        OSError: the disk is full or not writable; the old files are as they were.
+    """
+    network = model.network
+    config = ModelConfig(name_of_cell(network.cell_type), network.size, model.vocabulary, model.training)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    write_bytes(folder / WEIGHTS, need("safetensors.torch", "export").save(tensors))
+    write_text(folder / CONFIG, config_to_json(config))
+
+
+def load(folder: str | Path, cell: type[Cell] | None = None) -> TextModel:
+    """The model in ``folder``, on the CPU, ready to write and to be evaluated.
+
+    Args:
+        folder: what ``ostinato train`` made.
+        cell: the class of the cell, for a model of a cell of your own; nothing is imported on a folder's word.
+
+    Raises:
+        ModelFolderError: the folder is incomplete, damaged, of a newer version, not to be trusted, or needs ``cell``.
+    """
+    folder = Path(folder)
+    config = config_from_json(_read_config(folder), folder / CONFIG)
+    cell_type = _cell_type(config.cell, cell, folder)
+    weights = _inside(folder, WEIGHTS)
+    header = _header(weights)
+    if config.size.num_layers > len(header):
+        raise ModelFolderError(
+            f"{folder / CONFIG} speaks of {config.size.num_layers} layers and {WEIGHTS} holds {len(header)} tensors; "
+            f"the two files do not belong together: copy the folder again"
+        )
+    _compare(_expected(config.size, cell_type, folder), header, folder)
+    with torch.random.fork_rng(devices=[]):
+        network = LanguageModel(config.size, cell_type)
+    network.load_state_dict(need("safetensors.torch", "export").load_file(weights), strict=True)
+    network.eval()
+    return TextModel(network, config.vocabulary, config.training)
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether ``folder`` holds a ``config.json`` that Ostinato wrote."""
+    try:
+        return _read_config(folder).get("format") == FORMAT
+    except ModelFolderError:
+        return False
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file ``name`` of the folder, which must be a file of the folder and not a link that leads out of it."""
+    path = folder / name
+    if not folder.is_dir():
+        raise ModelFolderError(f"there is no model folder {folder}; `ostinato train FILE --out {folder}` makes one")
+    if not path.exists():
+        raise ModelFolderError(_missing(folder, name))
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelFolderError(f"{path} is a link out of the model folder, which is not followed; copy the file itself")
+    if not path.is_file():
+        raise ModelFolderError(f"{path} must be a file")
+    return path
+
+
+def _missing(folder: Path, name: str) -> str:
+    message = f"{folder} is no complete model folder: {name} is missing. Copy the whole folder again, or train it anew"
+    pickled = [path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"}]
+    if pickled:
+        message += f". {', '.join(sorted(pickled)[:3])} is not read: pickled files can run code"
+    return message
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = _inside(folder, CONFIG)
+    if path.stat().st_size > CONFIG_LIMIT:
+        raise ModelFolderError(f"{path} must be at most {CONFIG_LIMIT:,} bytes, got {path.stat().st_size:,}")
+    try:
+        config = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelFolderError(f"{path} is damaged ({error}); copy the folder again, or train it anew") from error
+    if not isinstance(config, dict):
+        raise ModelFolderError(f"{path} must hold a JSON object, got {type(config).__name__}")
+    return config
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _cell_type(name: str, given: type[Cell] | None, folder: Path) -> type[Cell]:
+    if given is not None:
+        if name_of_cell(given) != name and name in BUILT_IN:
+            raise ModelFolderError(f"{folder} was trained with the built-in cell {name}, got cell={given.__name__}")
+        return given
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    class_name = name.partition(":")[2]
+    raise ModelFolderError(
+        f"{folder} was trained with a cell of its user's own, {name}, and a model folder's word is never enough to "
+        f"import code. If you trust that code, give it: --cell {name}, or ostinato.load(folder, cell={class_name})"
+    )
+
+
+def _header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name → (dtype, shape), from the head of the file alone; the library checks that they fit the file's length."""
+    safetensors = need("safetensors", "export")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
+            return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ModelFolderError(f"{path} is damaged ({error}); copy the folder again, or train it anew") from error
+
+
+def _expected(size: LanguageModelSize, cell_type: type[Cell], folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name → shape of the tensors that the configuration asks for, found without allocating them."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = LanguageModel(size, cell_type, device="meta")
+    except (OstinatoError, TypeError) as error:
+        raise ModelFolderError(f"{folder / CONFIG} asks for a network that cannot be built: {error}") from error
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def _compare(
+    expected: dict[str, tuple[int, ...]], header: dict[str, tuple[str, tuple[int, ...]]], folder: Path
+) -> None:
+    missing, extra = sorted(expected.keys() - header.keys()), sorted(header.keys() - expected.keys())
+    if missing or extra:
+        parts = [f"lacks {', '.join(missing[:4])}"] * bool(missing) + [f"has besides {', '.join(extra[:4])}"] * bool(
+            extra
+        )
+        raise ModelFolderError(
+            f"{folder / WEIGHTS} must hold the tensors that {CONFIG} describes; it {' and '.join(parts)}"
+        )
+    for name, shape in expected.items():
+        dtype, found = header[name]
+        if found != shape or dtype != "F32":
+            raise ModelFolderError(
+                f"{name} in {folder / WEIGHTS} must be F32 {shape}, as {CONFIG} describes, got {dtype} {found}"
+            )

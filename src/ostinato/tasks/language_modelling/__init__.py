@@ -1,0 +1,1 @@
+"""Language modelling: a text file becomes tokens, tokens become batches, and the loss is the surprise at the next."""

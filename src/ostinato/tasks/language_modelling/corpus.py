@@ -1,0 +1,155 @@
+"""A text file as two runs of tokens, one to learn from and one to check with, mapped from disk.
+
+The file is read once; its tokens go to a cache, and from then on a start costs nothing. Tokens are mapped, not
+loaded, and the pages that were read are given back now and then: memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ostinato.errors import DataError
+from ostinato.models.needs import need
+from ostinato.models.text_file import code_points, existing_file, pieces, token_pieces
+from ostinato.models.vocabulary import ByteVocabulary, CharacterVocabulary, Vocabulary, token_dtype
+from ostinato.tasks.language_modelling.token_cache import CachedTokens, cached_tokens
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The tokens of a file and how they are divided.
+
+    Args:
+        path: the text file.
+        vocabulary: made from the training part alone.
+        training: (N,) tokens, a numpy array over the mapped file.
+        validation: (M,) tokens of the last part.
+        fingerprint: a hash of the file's bytes, to tell on resuming whether it is the same text.
+        pages: the map, or None where the tokens lie in memory.
+    """
+
+    path: Path
+    vocabulary: Vocabulary
+    training: Any
+    validation: Any
+    fingerprint: str
+    pages: mmap.mmap | None = None
+
+    def give_back(self) -> None:
+        """Lets the system drop the pages read so far; they are read from disk again when needed."""
+        if self.pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.pages.madvise(mmap.MADV_DONTNEED)
+
+    def unknown_in_validation(self) -> int:
+        """How many validation tokens stand for characters that the training part does not have."""
+        unknown = self.vocabulary.unknown
+        if unknown is None:
+            return 0
+        step = 1 << 24
+        return sum(int((self.validation[i : i + step] == unknown).sum()) for i in range(0, len(self.validation), step))
+
+
+def open_corpus(path: Path, tokens: str, validation_fraction: float, sequence_length: int) -> Corpus:
+    """The corpus of a text file, from the cache where it has been read before.
+
+    Args:
+        path: a text file; UTF-8 for characters, anything for bytes. Line ends are left as they are.
+        tokens: ``"char"`` or ``"byte"``.
+        validation_fraction: the last part of the file, which is not learnt from.
+        sequence_length: what the training part must at least hold, and one token more.
+
+    Raises:
+        DataError: no such file, a directory, empty, not UTF-8, too short, or nothing to learn in it.
+    """
+    path = existing_file(path).resolve()
+    recipe = f"{tokens} {validation_fraction!r}"
+    found = cached_tokens(path, recipe, lambda: _tokenise(path, tokens, validation_fraction))
+    vocabulary = _vocabulary(found)
+    cut = found.facts["training_tokens"]
+    _check_length(path, found.facts["tokens"], cut, sequence_length, vocabulary.unit)
+    _check_variety(path, found)
+    values, pages = _map(found, token_dtype(vocabulary.size))
+    return Corpus(path, vocabulary, values[:cut], values[cut:], found.facts["fingerprint"], pages)
+
+
+def _tokenise(path: Path, tokens: str, validation_fraction: float) -> tuple[dict[str, Any], Any]:
+    """What is known of the file, and its tokens as an iterator of arrays."""
+    fingerprint = _fingerprint(path)
+    if tokens == "byte":
+        total = path.stat().st_size
+        cut = total - _validation_size(total, validation_fraction)
+        distinct = len(set().union(*map(set, pieces(path))))
+        vocabulary: Vocabulary = ByteVocabulary()
+        alphabet = None
+    else:
+        total, first_seen = _survey(path)
+        cut = total - _validation_size(total, validation_fraction)
+        vocabulary = CharacterVocabulary.of(c for c, position in first_seen.items() if position < cut)
+        distinct, alphabet = len(vocabulary.alphabet), vocabulary.alphabet
+    facts = {
+        "tokens": total,
+        "training_tokens": cut,
+        "alphabet": alphabet,
+        "distinct": distinct,
+        "fingerprint": fingerprint,
+        "bytes": total * int(need("numpy").dtype(token_dtype(vocabulary.size)).itemsize),
+    }
+    return facts, token_pieces(path, vocabulary)
+
+
+def _validation_size(total: int, fraction: float) -> int:
+    return round(total * fraction)
+
+
+def _fingerprint(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for piece in pieces(path):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _survey(path: Path) -> tuple[int, dict[str, int]]:
+    """How many characters the file has, and where each one occurs first."""
+    numpy = need("numpy")
+    seen = numpy.zeros(0x110000, dtype=bool)
+    first: dict[str, int] = {}
+    total = 0
+    for points in code_points(path):
+        here = numpy.zeros_like(seen)
+        here[points] = True
+        for point in numpy.flatnonzero(here & ~seen):
+            first[chr(point)] = total + int((points == point).argmax())
+        seen |= here
+        total += len(points)
+    return total, first
+
+
+def _vocabulary(found: CachedTokens) -> Vocabulary:
+    alphabet = found.facts["alphabet"]
+    return ByteVocabulary() if alphabet is None else CharacterVocabulary(alphabet)
+
+
+def _check_length(path: Path, total: int, cut: int, sequence_length: int, unit: str) -> None:
+    if cut < sequence_length + 1 or total - cut < 2:
+        share = cut / total
+        needed = max(-(-(sequence_length + 1) // share), -(-2 // (1 - share))) if 0 < share < 1 else sequence_length + 3
+        raise DataError(
+            f"{path} is shorter than one sequence: {total:,} {unit}s, of which {cut:,} are for training and "
+            f"{total - cut:,} for validation; --sequence-length {sequence_length} needs about {int(needed):,} in all. "
+            f"Give a longer text or a smaller --sequence-length"
+        )
+
+
+def _check_variety(path: Path, found: CachedTokens) -> None:
+    if found.facts["distinct"] < 2:
+        raise DataError(f"{path} repeats a single character in its training part: there is nothing to learn")
+
+
+def _map(found: CachedTokens, dtype: str) -> tuple[Any, mmap.mmap]:
+    pages = mmap.mmap(found.file.fileno(), found.facts["bytes"], access=mmap.ACCESS_READ)
+    found.file.close()
+    return need("numpy").frombuffer(pages, dtype=dtype), pages
