@@ -1,0 +1,91 @@
+"""What the user sees while a run learns: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from ostinato.models.needs import need
+from ostinato.training.learner import Learner
+
+Callback: Any = need("lightning.pytorch").Callback
+
+LINE_EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+
+def console() -> Any:
+    """Where progress is written: the error stream, so that the output of a command can be kept apart."""
+    return need("rich.console").Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Progress(Callback):
+    """Loss, latest validation, speed and time left.
+
+    Args:
+        out: a Rich console.
+    """
+
+    def __init__(self, out: Any) -> None:
+        self.out = out
+        self.bar: Any = None
+        self.bar_task: Any = None
+        self._started = self._said = time.monotonic()
+        self._first_step = 0
+
+    def on_train_start(self, trainer: Any, learner: Learner) -> None:
+        self._started = self._said = time.monotonic()
+        self._first_step = learner.global_step
+        if self.out.is_terminal:
+            rich = need("rich.progress")
+            columns = (rich.BarColumn(), rich.TaskProgressColumn(), rich.TextColumn("{task.description}"))
+            self.bar = rich.Progress(*columns, console=self.out, transient=True)
+            self.bar.start()
+            self.bar_task = self.bar.add_task("…", total=1.0)
+
+    def on_train_batch_end(self, trainer: Any, learner: Learner, outputs: Any, batch: Any, batch_idx: int) -> None:
+        now = time.monotonic()
+        if self.bar is not None:
+            self.bar.update(self.bar_task, completed=learner.progress(), description=self._line(learner, now))
+        elif now - self._said >= LINE_EVERY:
+            self._said = now
+            self.out.print(f"{100 * learner.progress():3.0f}%  {self._line(learner, now)}")
+
+    def on_train_end(self, trainer: Any, learner: Learner) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Any, learner: Learner, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _line(self, learner: Learner, now: float) -> str:
+        settings, record = learner.settings, learner.record
+        unit = learner.task.corpus.vocabulary.unit
+        tokens = (learner.global_step - self._first_step) * settings.batch_size * settings.sequence_length
+        speed = tokens / max(1e-9, now - self._started)
+        parts = [f"step {learner.global_step:,}"]
+        if record.loss_count:
+            parts.append(f"loss {record.loss_sum / record.loss_count:.3f} nats")
+        if record.points:
+            parts.append(f"validation {record.points[-1].validation_nats / math.log(2):.3f} bits/{unit}")
+        parts.append(f"{speed:,.0f} {unit}s/s")
+        if (done := learner.progress()) > 0:
+            parts.append(f"{duration(record.elapsed * (1 - done) / done)} left")
+        return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people.
+
+    >>> duration(8.4), duration(125), duration(7300)
+    ('8 s', '2 min 05 s', '2 h 02 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
