@@ -1,1 +1,53 @@
-"""cli"""
+"""The ``ostinato`` command: one file a subcommand."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ostinato.errors import OstinatoError, TrainingError
+from ostinato.models.needs import need
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+"""Exit codes: the input breaks a rule; the work itself failed; Ctrl-C."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line, and exits.
+
+    An error is one line on the error stream; ``--debug``, or ``OSTINATO_DEBUG=1``, shows where it came from.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or os.environ.get("OSTINATO_DEBUG", "") not in ("", "0")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal that cannot show a character gets a question mark in its place, not a crash.
+            stream.reconfigure(errors="replace")
+    try:
+        need("typer")
+        from ostinato.cli.app import app
+
+        app([argument for argument in given if argument != "--debug"], prog_name="ostinato")
+    except OstinatoError as error:
+        if debug:
+            raise
+        _fail(str(error), BAD_INPUT if isinstance(error, ValueError | TypeError) and not _failed(error) else FAILED)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), FAILED)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        _fail("stopped", INTERRUPTED)
+
+
+def _failed(error: OstinatoError) -> bool:
+    return isinstance(error, TrainingError)
+
+
+def _fail(message: str, code: int) -> None:
+    red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{red}error:{plain} {message}", file=sys.stderr)
+    raise SystemExit(code)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ostinato.cells.cell import Cell
 from ostinato.errors import DataError, InvalidValue
 from ostinato.models.cell_names import cell_named, name_of_cell
 from ostinato.models.evaluation import Evaluation
@@ -46,6 +48,7 @@ class TrainingResult:
         stopped_because: in words.
         interrupted: whether by Ctrl-C, so that ``resume`` goes on.
         curve: the picture of the learning curve, when there is one.
+        cell: the class of the cell.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class TrainingResult:
     stopped_because: str
     interrupted: bool
     curve: Path | None
+    cell: type[Cell]
 
 
 def train(
@@ -66,6 +70,7 @@ def train(
     overwrite: bool = False,
     quiet: bool = False,
     settings: Settings | None = None,
+    on_begin: Callable[[Path], None] | None = None,
     **changes: Any,
 ) -> TrainingResult:
     """Trains a language model on a text file, and leaves a model folder.
@@ -79,6 +84,7 @@ def train(
         overwrite: replace the run that is in ``out``.
         quiet: say nothing.
         settings: to begin from, instead of the defaults.
+        on_begin: called with the model folder before the first step, when the model in it has learnt nothing.
         changes: single settings by name, the fields of :class:`~ostinato.training.settings.Settings`.
 
     Raises:
@@ -102,6 +108,8 @@ def train(
         else:
             chosen = (settings or Settings()).replaced(changes)
             run = _begun(folder, file, chosen, overwrite, quiet)
+        if on_begin is not None:
+            on_begin(folder.path)
         return run.go()
 
 
@@ -268,6 +276,7 @@ class _Run:
             keeper.reason,
             keeper.interrupted,
             curve,
+            self.learner.network.cell_type,
         )
 
 

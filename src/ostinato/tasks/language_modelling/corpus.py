@@ -153,3 +153,28 @@ def _map(found: CachedTokens, dtype: str) -> tuple[Any, mmap.mmap]:
     pages = mmap.mmap(found.file.fileno(), found.facts["bytes"], access=mmap.ACCESS_READ)
     found.file.close()
     return need("numpy").frombuffer(pages, dtype=dtype), pages
+
+
+def validation_part(path: Path, vocabulary: Vocabulary, fraction: float, limit: int) -> Any:
+    """(M,) the tokens that a run validated with, of a file and under a model's vocabulary.
+
+    Args:
+        path: the file the run learnt from.
+        vocabulary: of the model.
+        fraction, limit: of the run, as ``config.json`` says.
+
+    Raises:
+        DataError: no such file, empty, not UTF-8, or shorter than two tokens.
+    """
+    numpy = need("numpy")
+    path = existing_file(path)
+    if isinstance(vocabulary, ByteVocabulary):
+        total = path.stat().st_size
+    else:
+        total = sum(len(points) for points in code_points(path))
+    start = total - _validation_size(total, fraction)
+    kept, position = [], 0
+    for piece in token_pieces(path, vocabulary):
+        kept.append(piece[max(0, start - position) : max(0, start + limit - position)])
+        position += len(piece)
+    return numpy.concatenate(kept)

@@ -1,0 +1,43 @@
+"""``ostinato sample``: a model writes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ostinato.cli.options import CellOption, ModelArgument, own_cell
+
+
+def sample(
+    model: ModelArgument,
+    prompt: Annotated[str, typer.Option(help="The text to go on from.")] = "",
+    length: Annotated[int, typer.Option(help="How much to write: characters, or bytes for a model of bytes.")] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 safer, above 1 wilder, 0 always the likeliest character.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest only.", show_default=False)] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Choose among the fewest that together have this probability.", show_default=False),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.", show_default=False)] = None,
+    cell: CellOption = None,
+) -> None:
+    """Let a model write. The text appears as it is made.
+
+    ostinato sample ostinato-tales --prompt "Once upon a time" --length 300
+    ostinato sample ostinato-tales --temperature 0.5 --top-p 0.9 --seed 7
+    ostinato sample my-model --cell my_cells:PeepholeLSTMCell
+    """
+    from ostinato.models.folder import load
+
+    text = load(model, own_cell(cell)).stream(
+        prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+    )
+    sys.stdout.write(prompt)
+    for piece in text:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
