@@ -103,7 +103,8 @@ def from_gates(weights: Weights, network: str) -> dict[str, Tensor]:
         result["bias_hh"] = torch.cat(
             [weights[second] if second else torch.zeros_like(weights[first]) for first, second in names]
         )
-    if "W_hr" in weights:
+    # Of a GRU, W_hr is the reset gate's matrix.
+    if network == "lstm" and "W_hr" in weights:
         result["weight_hr"] = weights["W_hr"].T.contiguous()
     return result
 

@@ -18,7 +18,8 @@ def uniform_(parameters: Iterable[Tensor], hidden_size: int) -> None:
     """Draw from U(-1/√H, 1/√H) in the order given, as torch.nn does: a seed gives torch's own numbers."""
     bound = 1.0 / math.sqrt(hidden_size)
     for parameter in parameters:
-        nn.init.uniform_(parameter, -bound, bound)
+        if not parameter.is_meta:  # nothing to draw, and no random operation for a transform to refuse
+            nn.init.uniform_(parameter, -bound, bound)
 
 
 def recurrent_(weight_hh: Tensor, gates: int, init: Init) -> None:
@@ -27,7 +28,7 @@ def recurrent_(weight_hh: Tensor, gates: int, init: Init) -> None:
     Orthogonal: A. M. Saxe, J. L. McClelland, S. Ganguli, Exact solutions to the nonlinear dynamics of learning
     in deep linear neural networks, ICLR 2014.
     """
-    if checks.one_of("recurrent_init", init, ("uniform", "orthogonal")) == "orthogonal":
+    if checks.one_of("recurrent_init", init, ("uniform", "orthogonal")) == "orthogonal" and not weight_hh.is_meta:
         with torch.no_grad():
             for gate in weight_hh.chunk(gates):
                 nn.init.orthogonal_(gate)

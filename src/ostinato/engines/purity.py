@@ -12,22 +12,36 @@ from ostinato.engines.call import LayerCall
 from ostinato.errors import CellError
 
 
-def check(call: LayerCall) -> None:
+def check(call: LayerCall) -> bool:
     """Run each direction's step twice on the first step's rows.
+
+    Returns:
+        Whether there was anything to try: not without rows or numbers, as under torch.compile, torch.func's transforms
+        and on the meta device.
 
     Raises:
         CellError: the step writes to an argument, gives two results for one input, or keeps something in ``self``.
     """
-    if call.input.shape[0] == 0 or torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack():
-        return
+    if _without_numbers(call.input) or call.input.shape[0] == 0:
+        return False
     rows = call.input.shape[1] if call.batch_sizes is None else int(call.batch_sizes[0])
     if rows == 0:
-        return
+        return False
     for cell, states in zip(call.cells, call.states, strict=True):
         first = call.input[0] if call.batch_sizes is None else call.input[:rows]
         streams = {n: v[0] if call.batch_sizes is None else v[:rows] for n, v in call.streams.items()}
         given = streams | {n: v[:rows] for n, v in call.constants.items()}
         _check_cell(cell, first, tuple(s[:rows] for s in states), given)
+    return True
+
+
+def _without_numbers(value: Tensor) -> bool:
+    return (
+        torch.compiler.is_compiling()
+        or value.is_meta
+        or type(value) not in (Tensor, torch.nn.Parameter)
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
 
 
 def _check_cell(cell: Cell, x: Tensor, states: tuple[Tensor, ...], given: dict[str, Tensor]) -> None:

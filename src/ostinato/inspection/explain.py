@@ -48,7 +48,7 @@ class Explanation:
         if not self.detail:
             return line
         rows = [
-            f"  {p.name:<12}{p.cell:<14}{name:<12}{' × '.join(map(str, shape)):>14}{torch.Size(shape).numel():>12,}"
+            f"  {p.name:<12}{p.cell:<18}{name:<18}{' × '.join(map(str, shape)):>14}{torch.Size(shape).numel():>12,}"
             for p in self.places
             for name, shape in p.parameters.items()
         ]
@@ -72,10 +72,10 @@ def explain(layer: Recurrent, *, detail: bool = False) -> Explanation:
         >>> print(ostinato.explain(ostinato.ChoGRU(4, 5), detail=True))
         ChoGRU(4, 5) runs in the loop engine (ChoGRUCell is not one of torch's own cells) and has 165 parameters.
           states: h, (1, B, 5)
-          l0          ChoGRUCell    weight_ih           15 × 4          60
-          l0          ChoGRUCell    weight_hh           15 × 5          75
-          l0          ChoGRUCell    bias_ih                 15          15
-          l0          ChoGRUCell    bias_hh                 15          15
+          l0          ChoGRUCell        weight_ih                 15 × 4          60
+          l0          ChoGRUCell        weight_hh                 15 × 5          75
+          l0          ChoGRUCell        bias_ih                       15          15
+          l0          ChoGRUCell        bias_hh                       15          15
     """
     if not isinstance(layer, Recurrent):
         raise InvalidType(f"explain needs a recurrent layer of ours, got {type(layer).__name__}")
@@ -85,9 +85,9 @@ def explain(layer: Recurrent, *, detail: bool = False) -> Explanation:
             slot.name,
             type(slot.template).__name__,
             {
-                name.removesuffix(slot.suffix): tuple(value.shape)
+                own: tuple(value.shape)
                 for name, value in layer.named_parameters()
-                if _belongs(name, slot.suffix)
+                if (own := _own_name(name, slot.suffix)) is not None
             },
         )
         for slot in layer.slots
@@ -97,8 +97,10 @@ def explain(layer: Recurrent, *, detail: bool = False) -> Explanation:
     return Explanation(text, choice.engine, choice.why, count, places, _states(layer), detail)
 
 
-def _belongs(name: str, suffix: str) -> bool:
-    return name.split(".")[0].endswith(suffix)
+def _own_name(name: str, suffix: str) -> str | None:
+    """The cell's name of one of the layer's parameters: ``ln_l0.weight`` is ``ln.weight`` of ``l0``."""
+    head, dot, tail = name.partition(".")
+    return head.removesuffix(suffix) + dot + tail if head.endswith(suffix) else None
 
 
 def _states(layer: Recurrent) -> str:

@@ -111,7 +111,7 @@ class Batch:
         """A layer's output, padded or packed, as (T, B, ·), with its lengths, and whether it had a row axis."""
         if isinstance(output, PackedSequence):
             if lengths is not None:
-                raise InvalidValue("packed output knows its lengths; call last(output) without lengths")
+                raise InvalidValue("packed output knows its own lengths; call last(output) without lengths")
             ragged = Ragged.from_packed(output)
             return ragged.unpack(output.data), ragged.lengths, True
         checks.tensor("last", "output", output)

@@ -262,16 +262,16 @@ class Recurrent(nn.Module):
         watch: Watch | None,
     ) -> tuple[Tensor, Network]:
         run = aten.run if engine == "aten" else loop.run
-        data, finals = batch.data, []
+        data, finals, tried = batch.data, [], True
         for k, (slots, initial) in enumerate(zip(self._slots, self._shape.split(network), strict=True)):
             if k and self.dropout > 0 and self.training:
                 data = drop(data, self.dropout)
             call = self._layer_call(slots, data, initial, given, batch, watch)
-            if engine == "loop" and not self._proved:
-                purity.check(call)
+            if not self._proved:
+                tried &= purity.check(call)
             data, final = run(call)
             finals.append(final)
-        self._proved = True
+        self._proved |= tried
         return data, self._shape.join(finals)
 
     def _layer_call(
