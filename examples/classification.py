@@ -74,9 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     model = Classifier(2, 24, len(FIGURES))
     adam = torch.optim.Adam(model.parameters(), lr=0.01)
-    print(
-        f"x {tuple(x.shape)}, lengths {tuple(lengths.shape)} → {tuple(model(x[:64], lengths[:64]).shape)} for 64 rows"
-    )
+    shape = tuple(model(x[:64], lengths[:64]).shape)
+    print(f"x {tuple(x.shape)}, lengths {tuple(lengths.shape)} → {shape} for 64 rows")
     for step in range(1, options.steps + 1):
         rows = torch.randint(len(x), (64,), generator=generator)
         loss = F.cross_entropy(model(x[rows], lengths[rows]), y[rows])

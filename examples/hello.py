@@ -30,7 +30,7 @@ CHOSEN_SEED = 58
 """Not drawn by lot: with it all three programs end in ``ohlol`` below the losses of TO_REACH, as most seeds do not."""
 
 TO_REACH = {1: 2.6347, 2: 0.5630, 3: 0.0363}
-"""The last loss of a run that counts as learnt. Program 1 sums it over the five characters, the others take the mean."""
+"""The last loss of a run that counts as learnt: program 1 sums it over the five characters, the others average."""
 
 
 class Networks(Protocol):
@@ -158,10 +158,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     least = least_loss_of_tanh()
     print(
-        "Programs 1 and 2 use the cell's output, a tanh between -1 and 1, as scores. The softmax of the best of them,\n"
-        f"(1, -1, -1, -1), gives the right character {math.exp(-least):.1%} and no more: a character's loss cannot fall "
-        f"below {least:.3f},\nprogram 1's sum over five not below {5 * least:.3f}. Program 3's linear map has no such "
-        "floor."
+        "Programs 1 and 2 cannot do much better: they use the cell's output, a tanh between -1 and 1, as scores.\n"
+        f"The softmax of the best of them, (1, -1, -1, -1), gives the right character {math.exp(-least):.1%} and no "
+        f"more,\nso a character's loss cannot fall below {least:.3f}, nor program 1's sum over five below "
+        f"{5 * least:.3f}.\nProgram 3's linear map has no such floor."
     )
 
 

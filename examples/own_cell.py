@@ -1,4 +1,4 @@
-"""Write a cell of your own, a peephole LSTM, and use it as any other: stacked, in two directions, with lengths, watched.
+"""Write a cell of your own, a peephole LSTM, and use it as any other: stacked, both directions, with lengths, watched.
 
     python examples/own_cell.py
 
@@ -57,9 +57,8 @@ def whole_network() -> None:
     x, lengths = torch.randn(7, 3, 4), [7, 0, 3]
     output, (h_n, c_n) = layer(x, lengths=lengths)
     print(f"  output {tuple(output.shape)}, h_n {tuple(h_n.shape)}, c_n {tuple(c_n.shape)}")
-    print(
-        f"  zero past a row's end: {not output[3:, 2].any()}; many-to-one: {tuple(layer.last(output, lengths).shape)}"
-    )
+    print(f"  zero past a row's end: {not output[3:, 2].any()}")
+    print(f"  layer.last(output, lengths), for many-to-one work: {tuple(layer.last(output, lengths).shape)}")
     alone, _ = layer(x[:3, 2:])
     print(f"  the short row alone gives the same: {torch.allclose(alone[:, 0], output[:3, 2], atol=1e-6)}")
     print(ostinato.explain(layer, detail=True))
