@@ -1,5 +1,7 @@
 """Recurrent networks that you can read, change, and still run at full speed."""
 
+from typing import TYPE_CHECKING, Any
+
 from ostinato import functional, layouts
 from ostinato.cells.cell import Cell
 from ostinato.cells.cho_gru import ChoGRUCell
@@ -13,6 +15,10 @@ from ostinato.layers.interchange import replace_, to_torch
 from ostinato.layers.recurrent import Recurrent
 from ostinato.layers.torch_nn import GRU, LSTM, RNN, ChoGRU, Elman
 from ostinato.version import __version__
+
+if TYPE_CHECKING:
+    from ostinato.models.folder import load
+    from ostinato.training.run import train
 
 __all__ = [
     "GRU",
@@ -32,7 +38,22 @@ __all__ = [
     "explain",
     "functional",
     "layouts",
+    "load",
     "record",
     "replace_",
     "to_torch",
+    "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs the packages of an extra is imported when it is first used."""
+    if name == "load":
+        from ostinato.models.folder import load
+
+        return load
+    if name == "train":
+        from ostinato.training.run import train
+
+        return train
+    raise AttributeError(f"module 'ostinato' has no attribute {name!r}")

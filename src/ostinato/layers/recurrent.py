@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -17,8 +15,8 @@ from ostinato.cells import binding, checks
 from ostinato.cells.cell import Cell
 from ostinato.engines import aten, choose, loop, purity
 from ostinato.engines.call import LayerCall, States, Step
-from ostinato.errors import CellError, InvalidType, InvalidValue
-from ostinato.layers import states
+from ostinato.errors import CellError
+from ostinato.layers import build, states
 from ostinato.layers.batch import Batch, stream_rows
 from ostinato.layers.sequences import last_step
 from ostinato.layers.states import Network, StateShape, suffix
@@ -84,7 +82,7 @@ class Recurrent(nn.Module):
             raise CellError(f"cell_type must be a subclass of ostinato.Cell (the class itself), got {cell_type!r}")
         self.cell_type = cell_type
         self.input_size = checks.size("input_size", input_size)
-        widths, num_layers = _widths(hidden_size, num_layers)
+        widths, num_layers = build.layer_widths(hidden_size, num_layers)
         self.hidden_size = hidden_size if isinstance(hidden_size, int) else widths
         self.num_layers = num_layers
         self.bias = checks.flag("bias", bias)
@@ -97,7 +95,7 @@ class Recurrent(nn.Module):
         if dropout > 0 and num_layers == 1:
             warnings.warn(
                 f"dropout acts after every layer but the last, so dropout={dropout} does nothing with num_layers=1",
-                stacklevel=_outside(),
+                stacklevel=build.caller_level(),
             )
         self._slots: list[tuple[binding.Slot, ...]] = []
         self._build(widths, device, dtype)
@@ -122,7 +120,8 @@ class Recurrent(nn.Module):
         for k, hidden_size in enumerate(widths):
             cell_type, options = self.cell_type.at_layer(k, self.num_layers, self.cell_options)
             cells = [
-                build_cell(cell_type, width, hidden_size, self.bias, device, dtype, options) for _ in range(directions)
+                build.build_cell(cell_type, width, hidden_size, self.bias, device, dtype, options)
+                for _ in range(directions)
             ]
             self._slots.append(tuple(binding.take_over(self, cell, suffix(k, d)) for d, cell in enumerate(cells)))
             width = cells[0].output_size * directions
@@ -345,49 +344,3 @@ class Recurrent(nn.Module):
         if isinstance(self.initial_state, str) and self.initial_state != "zeros":
             text += f", initial_state={self.initial_state!r}"
         return text + "".join(f", {name}={value!r}" for name, value in self.cell_options.items())
-
-
-def build_cell(
-    cell_type: type[Cell],
-    input_size: int,
-    hidden_size: int,
-    bias: bool,
-    device: Any,
-    dtype: torch.dtype | None,
-    options: Mapping[str, Any],
-) -> Cell:
-    """A cell from options common to all layers; what its constructor does not take is done from outside."""
-    parameters = inspect.signature(cell_type.__init__).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    offered = {"bias": bias, "device": device, "dtype": dtype}
-    keywords = {name: value for name, value in offered.items() if name in parameters}
-    unknown = [name for name in options if name not in parameters and not open_ended]
-    if "bias" not in parameters and not bias:
-        unknown.append("bias")
-    if unknown:
-        known = [n for n, p in parameters.items() if n not in ("self", "input_size", "hidden_size", *offered)]
-        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
-    with torch.device(device) if device is not None and "device" not in parameters else nullcontext():
-        cell = cell_type(input_size, hidden_size, **keywords, **options)
-    return cell.to(dtype=dtype) if dtype is not None and "dtype" not in parameters else cell
-
-
-def _widths(hidden_size: Any, num_layers: Any) -> tuple[tuple[int, ...], int]:
-    if isinstance(hidden_size, (list, tuple)):
-        widths = tuple(checks.size(f"hidden_size[{k}]", width) for k, width in enumerate(hidden_size))
-        if not widths:
-            raise InvalidValue("hidden_size must name at least one layer's width, got an empty list")
-        if num_layers not in (1, len(widths)):
-            raise InvalidValue(
-                f"hidden_size names {len(widths)} layers and num_layers is {num_layers}; leave num_layers out"
-            )
-        return widths, len(widths)
-    return (checks.size("hidden_size", hidden_size),) * checks.size("num_layers", num_layers), num_layers
-
-
-def _outside() -> int:
-    """The stack level of the first caller outside this package, so that a warning names the user's own line."""
-    frame, level = inspect.currentframe(), 0
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("ostinato."):
-        frame, level = frame.f_back, level + 1
-    return level

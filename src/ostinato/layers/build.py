@@ -1,0 +1,61 @@
+"""From a layer's arguments to its cells: what a cell takes, what is done for it from outside, how wide each is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from ostinato.cells import checks
+from ostinato.cells.cell import Cell
+from ostinato.errors import InvalidType, InvalidValue
+
+
+def build_cell(
+    cell_type: type[Cell],
+    input_size: int,
+    hidden_size: int,
+    bias: bool,
+    device: Any,
+    dtype: torch.dtype | None,
+    options: Mapping[str, Any],
+) -> Cell:
+    """A cell from options common to all layers; what its constructor does not take is done from outside."""
+    parameters = inspect.signature(cell_type.__init__).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    offered = {"bias": bias, "device": device, "dtype": dtype}
+    keywords = {name: value for name, value in offered.items() if name in parameters}
+    unknown = [name for name in options if name not in parameters and not open_ended]
+    if "bias" not in parameters and not bias:
+        unknown.append("bias")
+    if unknown:
+        known = [n for n, p in parameters.items() if n not in ("self", "input_size", "hidden_size", *offered)]
+        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
+    with torch.device(device) if device is not None and "device" not in parameters else nullcontext():
+        cell = cell_type(input_size, hidden_size, **keywords, **options)
+    return cell.to(dtype=dtype) if dtype is not None and "dtype" not in parameters else cell
+
+
+def layer_widths(hidden_size: Any, num_layers: Any) -> tuple[tuple[int, ...], int]:
+    """The width of each layer, and how many there are."""
+    if isinstance(hidden_size, (list, tuple)):
+        widths = tuple(checks.size(f"hidden_size[{k}]", width) for k, width in enumerate(hidden_size))
+        if not widths:
+            raise InvalidValue("hidden_size must name at least one layer's width, got an empty list")
+        if num_layers not in (1, len(widths)):
+            raise InvalidValue(
+                f"hidden_size names {len(widths)} layers and num_layers is {num_layers}; leave num_layers out"
+            )
+        return widths, len(widths)
+    return (checks.size("hidden_size", hidden_size),) * checks.size("num_layers", num_layers), num_layers
+
+
+def caller_level() -> int:
+    """The stack level of the first caller outside this package, so that a warning names the user's own line."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("ostinato."):
+        frame, level = frame.f_back, level + 1
+    return level
