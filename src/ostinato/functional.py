@@ -133,7 +133,15 @@ def lstm_forward(
 def bidirectional_lstm_forward(
     input: Tensor, states: States | None, forward: Weights, reverse: Weights, batch_first: bool = False
 ) -> tuple[Tensor, States]:
-    """Two LSTMs, one from each end; weights (w_ih, w_hh, b_ih, b_hh, w_hr) each, states (2, B, ·)."""
+    """Two LSTMs, one from each end; weights (w_ih, w_hh, b_ih, b_hh, w_hr) each, states (2, B, ·).
+
+    Example:
+        >>> forward, reverse = ([torch.randn(20, 4), torch.randn(20, 5)] for _ in range(2))
+        >>> output, (h_n, c_n) = ostinato.functional.bidirectional_lstm_forward(
+        ...     torch.randn(3, 2, 4), None, forward, reverse)
+        >>> output.shape, c_n.shape
+        (torch.Size([3, 2, 10]), torch.Size([2, 2, 5]))
+    """
     return _run(LSTM, 4, input, states, [forward, reverse], {"batch_first": batch_first})
 
 
@@ -176,7 +184,13 @@ def bidirectional_gru_forward(
     reset_after: bool = True,
     batch_first: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Two GRUs, one from each end; weights (w_ih, w_hh, b_ih, b_hh) each, h0 (2, B, H)."""
+    """Two GRUs, one from each end; weights (w_ih, w_hh, b_ih, b_hh) each, h0 (2, B, H).
+
+    Example:
+        >>> forward, reverse = ([torch.randn(15, 4), torch.randn(15, 5)] for _ in range(2))
+        >>> ostinato.functional.bidirectional_gru_forward(torch.randn(3, 2, 4), None, forward, reverse)[0].shape
+        torch.Size([3, 2, 10])
+    """
     layer = GRU if reset_after else ChoGRU
     return _run(layer, 3, input, h0, [forward, reverse], {"batch_first": batch_first})
 
