@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def open_corpus(path: Path, tokens: str, validation_fraction: float, sequence_le
     found = cached_tokens(path, recipe, lambda: _tokenise(path, tokens, validation_fraction))
     vocabulary = _vocabulary(found)
     cut = found.facts["training_tokens"]
-    _check_length(path, found.facts["tokens"], cut, sequence_length, vocabulary.unit)
+    _check_length(path, found.facts["tokens"], cut, validation_fraction, sequence_length, vocabulary.unit)
     _check_variety(path, found)
     values, pages = _map(found, token_dtype(vocabulary.size))
     return Corpus(path, vocabulary, values[:cut], values[cut:], found.facts["fingerprint"], pages)
@@ -133,15 +134,20 @@ def _vocabulary(found: CachedTokens) -> Vocabulary:
     return ByteVocabulary() if alphabet is None else CharacterVocabulary(alphabet)
 
 
-def _check_length(path: Path, total: int, cut: int, sequence_length: int, unit: str) -> None:
-    if cut < sequence_length + 1 or total - cut < 2:
-        share = cut / total
-        needed = max(-(-(sequence_length + 1) // share), -(-2 // (1 - share))) if 0 < share < 1 else sequence_length + 3
-        raise DataError(
-            f"{path} is shorter than one sequence: {total:,} {unit}s, of which {cut:,} are for training and "
-            f"{total - cut:,} for validation; --sequence-length {sequence_length} needs about {int(needed):,} in all. "
-            f"Give a longer text or a smaller --sequence-length"
-        )
+def _check_length(path: Path, total: int, cut: int, fraction: float, sequence_length: int, unit: str) -> None:
+    if _long_enough(total, total - cut, sequence_length):
+        return
+    first = max(sequence_length, int(1 / fraction))
+    needed = next(n for n in count(first) if _long_enough(n, _validation_size(n, fraction), sequence_length))
+    raise DataError(
+        f"{path} is shorter than one sequence: {total:,} {unit}s, of which {cut:,} are for training and "
+        f"{total - cut:,} for validation; --sequence-length {sequence_length} needs {needed:,} in all. "
+        f"Give a longer text or a smaller --sequence-length"
+    )
+
+
+def _long_enough(total: int, validation: int, sequence_length: int) -> bool:
+    return total - validation > sequence_length and validation >= 2
 
 
 def _check_variety(path: Path, found: CachedTokens) -> None:
