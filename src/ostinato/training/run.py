@@ -32,7 +32,7 @@ from ostinato.training.run_folder import RunFolder
 from ostinato.training.settings import DEFAULT_STEPS, Settings
 
 ENDLESS = 1 << 40
-"""Batches of a run that only its time ends."""
+"""Batches, as Lightning sees them: the keeper ends a run, so that no checkpoint says that it cannot be prolonged."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _begun(folder: RunFolder, file: str | Path | None, settings: Settings, overw
     cell = cell_named(settings.cell)
     settings = settings.replaced({"cell": name_of_cell(cell) if cell.__module__ != "__main__" else settings.cell})
     corpus = open_corpus(Path(file), settings.tokens, settings.validation_fraction, settings.sequence_length)
-    folder.prepare(overwrite)
+    folder.prepare(overwrite, corpus.path)
     run = _Run(folder, corpus, settings, quiet)
     # A folder that is killed before its first validation is a model all the same: one that has learnt nothing.
     save(run.learner.task.finished(figures(run.learner, None)), folder.path)
@@ -210,9 +210,7 @@ class _Run:
 
     def _fit(self, keeper: Keeper, checkpoint: Path | None) -> int:
         settings, learner = self.settings, self.learner
-        batches = Batches(
-            self.corpus, settings.batch_size, settings.sequence_length, settings.seed, learner.total_steps or ENDLESS
-        )
+        batches = Batches(self.corpus, settings.batch_size, settings.sequence_length, settings.seed, ENDLESS)
         with quiet_lightning():
             trainer = need("lightning.pytorch").Trainer(
                 accelerator=_accelerator(settings.device),

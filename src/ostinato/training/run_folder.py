@@ -53,15 +53,15 @@ class RunFolder:
             return False
         return True
 
-    def prepare(self, overwrite: bool) -> None:
-        """Makes the folder, empty of any run.
+    def prepare(self, overwrite: bool, text: Path) -> None:
+        """Makes the folder, empty of any run; the text that is learnt from may lie in it.
 
         Raises:
             ModelFolderError: something is there, and it is no run's folder or ``overwrite`` is not given.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ModelFolderError(f"{self.path} is a file, and a folder is needed; name another with --out")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        if self.path.is_dir() and any(path.resolve() != text.resolve() for path in self.path.iterdir()):
             if not self.is_ours():
                 raise ModelFolderError(
                     f"{self.path} is not empty and not a folder of `ostinato train`, so it is left alone; "

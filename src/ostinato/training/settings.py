@@ -13,7 +13,7 @@ from typing import Any, Literal, get_type_hints
 from ostinato.errors import InvalidType, InvalidValue
 from ostinato.models.needs import need
 
-DEFAULT_STEPS = 1500
+DEFAULT_STEPS = 2000
 
 
 def _setting(
@@ -95,10 +95,10 @@ class Settings:
 
     batch_size: int = _setting(32, "Places of the text that are read side by side.", "Learning", at_least=1)
     sequence_length: int = _setting(
-        100, "Steps that the gradient reaches back; the state is carried on beyond.", "Learning", at_least=1
+        64, "Steps that the gradient reaches back; the state is carried on beyond.", "Learning", at_least=1
     )
     learning_rate: float = _setting(
-        1e-2,
+        0.015,
         "Highest learning rate of AdamW, reached after the warm-up; it falls on a cosine to a hundredth.",
         "Learning",
         above=0,

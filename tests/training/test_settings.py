@@ -1,0 +1,94 @@
+"""Settings: rules, YAML, and the length of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ostinato.errors import InvalidType, InvalidValue
+from ostinato.training.run import total_steps
+from ostinato.training.settings import (
+    DEFAULT_STEPS,
+    Settings,
+    parse_seconds,
+    settings_from_yaml,
+    settings_to_yaml,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"hidden_size": 0}, "hidden_size must be at least 1, got 0"),
+        ({"dropout": 1.0}, "dropout must be below 1, got 1.0"),
+        ({"dropout": -0.1}, "dropout must be at least 0, got -0.1"),
+        ({"validation_fraction": 0}, "validation_fraction must be above 0, got 0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
+        ({"tokens": "word"}, "tokens must be one of char, byte, got 'word'"),
+        ({"time_budget": "soon"}, "like 90s, 2m, 1.5h.*got 'soon'"),
+        ({"time_budget": "0s"}, "time_budget must be above 0"),
+        ({"hiden_size": 3}, "'hiden_size' is no setting; did you mean hidden_size"),
+    ],
+)
+def test_values_outside_the_rule(changes, rule):
+    with pytest.raises(InvalidValue, match=rule):
+        Settings().replaced(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"hidden_size": 2.5}, "hidden_size must be a whole number, got 2.5"),
+        ({"hidden_size": True}, "a whole number, got True"),
+        ({"hidden_size": None}, "a whole number, got None"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number, got 'fast'"),
+        ({"cell": 3}, "cell must be a text, got 3"),
+        ({"steps": "many"}, "steps must be a whole number, got 'many'"),
+    ],
+)
+def test_values_of_another_type(changes, rule):
+    with pytest.raises(InvalidType, match=rule):
+        Settings().replaced(changes)
+
+
+def test_yaml_there_and_back(tmp_path):
+    settings = Settings(cell="gru", steps=7, dropout=0.25, time_budget=90.0)
+    (tmp_path / "s.yaml").write_text(settings_to_yaml(settings))
+    assert Settings().replaced(settings_from_yaml(tmp_path / "s.yaml")) == settings
+
+
+def test_yaml_as_people_write_it(tmp_path):
+    (tmp_path / "s.yaml").write_text("time-budget: 2m\nlearning_rate: 1e-3\nepochs: 3\n# a remark\n")
+    settings = Settings().replaced(settings_from_yaml(tmp_path / "s.yaml"))
+    assert (settings.time_budget, settings.learning_rate, settings.epochs) == (120.0, 0.001, 3.0)
+    (tmp_path / "s.yaml").write_text("")
+    assert settings_from_yaml(tmp_path / "s.yaml") == {}
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "3: 4", "!!python/object/apply:os.system ['true']"])
+def test_yaml_that_is_no_table_of_settings(tmp_path, content):
+    (tmp_path / "s.yaml").write_text(content)
+    with pytest.raises(InvalidValue):
+        settings_from_yaml(tmp_path / "s.yaml")
+
+
+def test_the_fewest_steps_that_a_setting_asks_for():
+    assert total_steps(Settings(), 10**6) == DEFAULT_STEPS
+    assert total_steps(Settings(time_budget=5.0), 10**6) is None
+    assert total_steps(Settings(time_budget=5.0, steps=9), 10**6) == 9
+    assert total_steps(Settings(epochs=1.5, batch_size=10, sequence_length=10), 1000) == 15
+    assert total_steps(Settings(epochs=1.5, steps=4, batch_size=10, sequence_length=10), 1000) == 4
+
+
+def test_every_setting_has_a_text_and_a_group():
+    for setting in dataclasses.fields(Settings):
+        assert setting.metadata["help"].endswith(".")
+        assert setting.metadata["group"]
+
+
+def test_seconds():
+    assert parse_seconds(" 1.5H ") == 5400
+    for wrong in ("", "-1s", "1d", "s"):
+        with pytest.raises(InvalidValue):
+            parse_seconds(wrong)
