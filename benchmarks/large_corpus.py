@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ostinato.cli import SPINS
+
 MB = 1_000_000
 CHILD = """
 import json, resource, sys, time
@@ -64,7 +66,7 @@ def main() -> int:
         start = time.perf_counter()
         write_text(text, arguments.mb * MB)
         print(f"wrote {text.stat().st_size / MB:.0f} MB in {time.perf_counter() - start:.0f} s", flush=True)
-        environment = {**os.environ, "OSTINATO_CACHE": str(folder / "cache"), "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = {**os.environ, "OSTINATO_CACHE": str(folder / "cache"), "GOMP_SPINCOUNT": SPINS}
         worst = 0.0
         cached = 0.0
         for what, steps in (("reads the file", 1), ("from the cache", 1), ("trains", arguments.steps)):
