@@ -11,7 +11,6 @@ step: i, f, g, o, c, h of an LSTM, r, z, n, h of a GRU.
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +131,9 @@ def draw(reading: Reading, characters: list[str], units: list[int], path: Path) 
         axis.set_yticks(range(len(units)), [str(unit) for unit in units], fontsize=8)
         axis.tick_params(length=0)
         axis.set_title(MEANINGS.get(name, ""), fontsize=11, loc="left", pad=3)
-        figure.colorbar(image, ax=axis, pad=0.01, fraction=0.05, aspect=8).ax.tick_params(labelsize=8)
+        extend = "both" if shown.abs().max() > image.get_clim()[1] else "neither"
+        bar = figure.colorbar(image, ax=axis, pad=0.01, fraction=0.05, aspect=8, extend=extend)
+        bar.ax.tick_params(labelsize=8)
     axes[-1, 0].set_xticks(range(steps), characters, fontsize=11, family="DejaVu Sans Mono")
     axes[-1, 0].set_xlabel("time: the character read at each step (␣ space, ↵ line end)", fontsize=11)
     figure.savefig(path, dpi=90)
@@ -143,7 +144,8 @@ def scale_of(value: Tensor, shown: Tensor) -> dict[str, Any]:
     """0 to 1 for what a sigmoid gave; for signed values a map whose white is 0. Both are safe for colour-blind eyes."""
     if value.min() >= 0 and value.max() <= 1:
         return {"cmap": "viridis", "vmin": 0, "vmax": 1}
-    limit = max(1.0, math.ceil(shown.abs().max().item()))
+    # A memory cell may count up to any height; beyond 4, tanh(c) is 1 to three digits and nothing more is to be seen.
+    limit = 4 if shown.abs().max() > 1 else 1
     return {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}
 
 
@@ -173,6 +175,16 @@ def findings(reading: Reading, text: str) -> list[Finding]:
             means = value[at].mean().item(), value[~at].mean().item()
             found.append(Finding(feature, name, unit, *means, correlation[best].item(), chance))
     return found
+
+
+def gates_between_words(reading: Reading, text: str) -> list[str]:
+    """Each gate's mean over all units, at the characters between words and at the others."""
+    between = torch.tensor([character.isspace() for character in text])
+    if not between.any() or between.all():
+        return []
+    gates = {name: value for name, value in reading.values.items() if value.min() >= 0 and value.max() <= 1}
+    means = {name: (value[between].mean().item(), value[~between].mean().item()) for name, value in gates.items()}
+    return [f"{name} {at:.2f} at spaces and line ends, {other:.2f} elsewhere" for name, (at, other) in means.items()]
 
 
 def shuffle_runs(at: Tensor, generator: torch.Generator) -> Tensor:
@@ -226,12 +238,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     for reading in readings:
         path = picture_of(options.out, reading.place, len(readings))
         # A step is a character only for a model of characters; a model of bytes is drawn, not searched.
-        found = findings(reading, text) if len(characters) == len(text) else []
+        searched = len(characters) == len(text)
+        found = findings(reading, text) if searched else []
         draw(reading, characters, to_draw(reading, found, options.units), path)
         size = next(iter(reading.values.values())).shape[1]
         print(
             f"{reading.place}: {', '.join(reading.values)} of {size} units over {len(characters)} steps, drawn: {path}"
         )
+        for line in gates_between_words(reading, text) if searched else []:
+            print(f"  mean over all units: {line}")
         print("  Which value tells best that the character just read is …" if found else "  No unit beats chance.")
         for finding in found:
             print(f"    {finding}")
