@@ -30,7 +30,7 @@ LONG = {
     "num_layers": 2,
     "dropout": 0.3,
     "learning_rate": 0.006,
-    "steps": 8000,
+    "steps": 6500,
     "validate_every": 500,
 }
 BAR, LONG_BAR = 1.60, 1.48

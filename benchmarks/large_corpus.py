@@ -37,16 +37,16 @@ print(json.dumps({"imports": imported, "start": whole - result.seconds, "trainin
 
 
 def write_text(path: Path, size: int) -> None:
-    """Words with Zipf's frequencies, some of them not ASCII, in lines: ``size`` bytes."""
+    """Words with Zipf's frequencies, some of them not ASCII: a block of at most 20 MB, again and again."""
     draw = random.Random(0)
     words = ["".join(draw.choices("etaoinshrdlucmfwypvbgkqjxzéüλ", k=draw.randint(1, 9))) for _ in range(20_000)]
     weights = [1 / rank for rank in range(1, len(words) + 1)]
-    written = 0
+    block = bytearray()
+    while len(block) < min(size, 20 * MB):
+        block += " ".join(draw.choices(words, weights, k=20_000)).replace(" e ", ".\n").encode() + b"\n"
     with path.open("wb") as file:
-        while written < size:
-            line = " ".join(draw.choices(words, weights, k=20_000)).replace(" e ", ".\n").encode() + b"\n"
-            line = line[: size - written].decode("utf-8", "ignore").encode().ljust(min(len(line), size - written))
-            written += file.write(line)
+        for _ in range(-(-size // len(block))):
+            file.write(block)
 
 
 def child(text: Path, out: Path, steps: int, environment: dict[str, str]) -> dict[str, float]:
