@@ -224,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.model is None:
         print("This needs a trained model. Make one in about two minutes, then name its folder:")
-        print("  ostinato demo\n  python examples/gates.py ostinato-demo")
+        print("  ostinato demo\n  ostinato examples gates ostinato-demo")
         return
     text = options.text.replace("\\n", "\n")
     if len(text) < 2:
