@@ -58,7 +58,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Replaces ``path`` by a file holding ``content``, in one step."""
     with replacing(path) as file:
         file.write(content)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ostinato.errors import TrainingError
-from ostinato.models.files import replacing
+from ostinato.models.files import write_bytes
 from ostinato.models.needs import need
 
 CheckpointIO: Any = need("lightning.pytorch.plugins.io").CheckpointIO
@@ -23,13 +24,12 @@ class SafeCheckpointIO(CheckpointIO):
         Raises:
             TrainingError: the disk is full or not writable; the checkpoint that was there is as it was.
         """
+        # Through memory, because torch's zip writer reports a full disk as an error of its own.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
         try:
-            with replacing(Path(path)) as file:
-                torch.save(checkpoint, file)
-        except (OSError, RuntimeError) as error:
-            # torch's zip writer reports a failed write as a RuntimeError, with the OSError as its cause.
-            if not _is_disk_error(error):
-                raise
+            write_bytes(Path(path), content.getbuffer())
+        except OSError as error:
             raise TrainingError(
                 f"the checkpoint could not be written to {path} ({error}); the one from before is intact. "
                 f"Make room, and go on with --resume"
@@ -64,12 +64,3 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(content, dict) or "global_step" not in content or "ostinato" not in content:
         raise TrainingError(f"{path} is no checkpoint of Ostinato; begin anew with --overwrite")
     return content
-
-
-def _is_disk_error(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return "write" in str(error) or "enforce fail at inline_container" in str(error)

@@ -83,7 +83,7 @@ def duration(seconds: float) -> str:
     """A length of time for people.
 
     >>> duration(8.4), duration(125), duration(7300)
-    ('8 s', '2 min 05 s', '2 h 02 min')
+    ('8 s', '2 min 05 s', '2 h 01 min')
     """
     minutes, rest = divmod(round(seconds), 60)
     if minutes >= 60:
