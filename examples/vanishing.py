@@ -256,6 +256,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of the task (default: 3)")
     parser.add_argument("--gaps", type=int, nargs="+", default=[5, 50], help="of the task (default: 5 50)")
     options = parser.parse_args(argv)
+    # A network this small gains nothing from a second thread, and waits for it where the machine is busy.
+    torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
 
