@@ -13,7 +13,7 @@ from typing import Any, Literal, get_type_hints
 from ostinato.errors import InvalidType, InvalidValue
 from ostinato.models.needs import need
 
-DEFAULT_STEPS = 1500
+DEFAULT_STEPS = 1250
 
 
 def _setting(
