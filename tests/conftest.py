@@ -24,6 +24,12 @@ def seeds():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Networks here are small: a second thread gains nothing alone, and on a busy machine costs thirtyfold."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real data; a test that needs it is skipped where it is not."""

@@ -70,9 +70,9 @@ def test_no_random_number_is_drawn() -> None:
     ("w_ih", "w_hh", "more", "says"),
     [
         ((19, 4), (20, 5), {}, r"multiple of 4, got 19"),
-        ((20, 4), (20, 6), {}, r"weight_hh must be \(20, 5\)"),
-        ((20, 4), (20, 5), {"b_ih": torch.zeros(5)}, r"bias_ih must be \(20,\)"),
-        ((20, 4), (20, 5), {"w_hr": torch.zeros(3, 5)}, r"weight_hh must be \(20, 3\)"),
+        ((20, 4), (20, 6), {}, r"w_hh must be \(20, 5\)"),
+        ((20, 4), (20, 5), {"b_ih": torch.zeros(5)}, r"b_ih must be \(20,\)"),
+        ((20, 4), (20, 5), {"w_hr": torch.zeros(3, 5)}, r"w_hh must be \(20, 3\)"),
         ((20, 7), (20, 5), {}, r"input_size = 7, got 4"),
         ((20,), (20, 5), {}, r"must be a matrix"),
     ],
@@ -84,5 +84,5 @@ def test_bad_weights(w_ih, w_hh, more, says) -> None:
 
 def test_directions_need_the_same_weights() -> None:
     one, two = (torch.zeros(5, 4), torch.zeros(5, 5)), (torch.zeros(5, 4), torch.zeros(6, 5))
-    with pytest.raises(RuntimeError, match=r"weight_hh must be"):
+    with pytest.raises(RuntimeError, match=r"w_hh must be"):
         functional.bidirectional_rnn_forward(torch.zeros(3, 2, 4), None, one, two)

@@ -139,7 +139,7 @@ def test_what_is_refused() -> None:
     del weights["W_hn"]
     with pytest.raises(ValueError, match=r"need 'W_hn'"):
         layouts.from_gates(weights, "gru")
-    with pytest.raises(RuntimeError, match=r"multiple of 4, got 15"):
+    with pytest.raises(RuntimeError, match=r"4·H = 20 rows for 4 gates of H = 5, got 15"):
         layouts.to_gates(cell.state_dict(), "lstm")
     with pytest.raises(ValueError, match=r"smaller than I \+ H = 9"):
         layouts.from_joined(layouts.to_joined(ostinato.ChoGRUCell(4, 5).state_dict(), "cho_gru"), "cho_gru", 9)

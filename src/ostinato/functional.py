@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ostinato.cells import checks
-from ostinato.errors import InvalidShape
+from ostinato.errors import InvalidShape, InvalidValue
 from ostinato.layers.torch_nn import GRU, LSTM, RNN, ChoGRU
 
 __all__ = [
@@ -195,56 +195,58 @@ def bidirectional_gru_forward(
     return _run(layer, 3, input, h0, [forward, reverse], {"batch_first": batch_first})
 
 
+NAMES = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh", "w_hr": "weight_hr"}
+"""The arguments' names here, and the parameters they stand for."""
+
+
 def _run(layer: Any, gates: int, input: Tensor, hx: Any, weights: Sequence[Weights], options: dict[str, Any]) -> Any:
-    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-    given = [{name: value for name, value in zip(names, one, strict=False) if value is not None} for one in weights]
-    first = given[0]
+    given = [{name: value for name, value in zip(NAMES, one, strict=False) if value is not None} for one in weights]
     hidden_size = _check_weights(gates, given)
-    if "weight_hr" in first:
-        options["proj_size"] = first["weight_hr"].shape[0]
+    first = given[0]
+    if "w_hr" in first:
+        options["proj_size"] = first["w_hr"].shape[0]
     # The layer's own tensors are never read: on the meta device they take no memory and draw no random numbers.
     made = layer(
-        first["weight_ih"].shape[1],
+        first["w_ih"].shape[1],
         hidden_size,
-        bias="bias_ih" in first,
+        bias="b_ih" in first,
         bidirectional=len(weights) == 2,
         device="meta",
         **options,
     )
-    suffixes = ("_l0", "_l0_reverse")
-    values = {name + suffix: value for suffix, one in zip(suffixes, given, strict=False) for name, value in one.items()}
+    values = {
+        NAMES[name] + suffix: value
+        for suffix, one in zip(("_l0", "_l0_reverse"), given, strict=False)
+        for name, value in one.items()
+    }
     return functional_call(made, values, (input, hx))
 
 
 def _check_weights(gates: int, directions: list[dict[str, Tensor]]) -> int:
-    """H, once every weight has the shape it implies."""
-    first = directions[0]
-    for name in ("weight_ih", "weight_hh"):
-        if name not in first or first[name].dim() != 2:
-            raise InvalidShape(f"{name} must be a matrix ({gates}·H, ·), got {_shape(first.get(name))}")
-    rows, inputs = first["weight_ih"].shape
-    if rows == 0 or rows % gates:
-        raise InvalidShape(f"weight_ih must have {gates}·H rows, a multiple of {gates}, got {rows}")
-    hidden = rows // gates
-    outputs = first["weight_hr"].shape[0] if "weight_hr" in first else hidden
-    expected = {
-        "weight_ih": (rows, inputs),
-        "weight_hh": (rows, outputs),
-        "bias_ih": (rows,),
-        "bias_hh": (rows,),
-        "weight_hr": (outputs, hidden),
-    }
-    biased = any("bias_ih" in weights or "bias_hh" in weights for weights in directions)
+    """H, once every weight has the shape it implies; a bias given alone gets its missing half as zeros."""
     for weights in directions:
-        if biased:
-            for name in ("bias_ih", "bias_hh"):
-                weights.setdefault(name, first["weight_ih"].new_zeros(rows))
+        for name, value in weights.items():
+            checks.tensor("functional", name, value)
+    first = directions[0]
+    for name in ("w_ih", "w_hh"):
+        if name not in first or first[name].dim() != 2:
+            got = tuple(first[name].shape) if name in first else None
+            raise InvalidShape(f"functional: {name} must be a matrix ({gates}·H, ·), got {got}")
+    rows, inputs = first["w_ih"].shape
+    if rows == 0 or rows % gates:
+        raise InvalidShape(f"functional: w_ih must have {gates}·H rows, a multiple of {gates}, got {rows}")
+    if "w_hr" in first and gates != 4:
+        raise InvalidValue("functional: w_hr is an LSTM's projection; RNN and GRU have none")
+    hidden = rows // gates
+    outputs = first["w_hr"].shape[0] if "w_hr" in first else hidden
+    matrices = {"w_ih": (rows, inputs), "w_hh": (rows, outputs), "w_hr": (outputs, hidden)}
+    biased = any({"b_ih", "b_hh"} & weights.keys() for weights in directions)
+    for weights in directions:
+        for name in ("b_ih", "b_hh") if biased else ():
+            weights.setdefault(name, first["w_ih"].new_zeros(rows))
         if weights.keys() != first.keys():
             raise InvalidShape(f"both directions need the same weights, got {sorted(first)} and {sorted(weights)}")
         for name, value in weights.items():
-            checks.shape("functional", name, value, expected[name], f"for H = {hidden} and {gates} gates")
+            checks.shape("functional", name, value, matrices.get(name, (rows,)), f"for H = {hidden} and {gates} gates")
+            checks.same_kind("functional", name, value, first["w_ih"])
     return hidden
-
-
-def _shape(value: Tensor | None) -> Any:
-    return None if value is None else tuple(value.shape)

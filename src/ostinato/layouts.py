@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ostinato.cells import checks
-from ostinato.errors import InvalidShape, InvalidValue
+from ostinato.errors import InvalidShape, InvalidType, InvalidValue
 from ostinato.layers.recurrent import Recurrent
 
 __all__ = ["cell_weights", "from_gates", "from_joined", "from_uwv", "to_gates", "to_joined", "to_uwv"]
@@ -50,6 +50,8 @@ def cell_weights(layer: Recurrent, place: str = "l0") -> dict[str, Tensor]:
         >>> sorted(ostinato.layouts.cell_weights(ostinato.GRU(4, 5, bidirectional=True), "l0_reverse"))
         ['bias_hh', 'bias_ih', 'weight_hh', 'weight_ih']
     """
+    if not isinstance(layer, Recurrent):
+        raise InvalidType(f"cell_weights needs a recurrent layer of ours, got {type(layer).__name__}")
     slots = {slot.name: slot for slot in layer.slots}
     slot = slots[checks.one_of("place", place, slots)]
     return {name: getattr(layer, name + slot.suffix).detach() for name in slot.parameters}
@@ -76,15 +78,15 @@ def to_gates(weights: Weights, network: str) -> dict[str, Tensor]:
     parts = _split(weights, len(gates))
     result = {}
     for k, gate in enumerate(gates):
-        result[f"W_i{gate}"] = parts["weight_ih"][k].T.contiguous()
-        result[f"W_h{gate}"] = parts["weight_hh"][k].T.contiguous()
+        result[f"W_i{gate}"] = _turned(parts["weight_ih"][k])
+        result[f"W_h{gate}"] = _turned(parts["weight_hh"][k])
         if "bias_ih" in parts:
             if (network, gate) == ("gru", "n"):
                 result["b_in"], result["b_hn"] = parts["bias_ih"][k].clone(), parts["bias_hh"][k].clone()
             else:
                 result[f"b_{gate}"] = parts["bias_ih"][k] + parts["bias_hh"][k]
     if "weight_hr" in weights:
-        result["W_hr"] = weights["weight_hr"].T.contiguous()
+        result["W_hr"] = _turned(weights["weight_hr"])
     return result
 
 
@@ -105,7 +107,7 @@ def from_gates(weights: Weights, network: str) -> dict[str, Tensor]:
         )
     # Of a GRU, W_hr is the reset gate's matrix.
     if network == "lstm" and "W_hr" in weights:
-        result["weight_hr"] = weights["W_hr"].T.contiguous()
+        result["weight_hr"] = _turned(weights["W_hr"])
     return result
 
 
@@ -143,8 +145,8 @@ def from_joined(weights: Weights, network: str, input_size: int) -> dict[str, Te
     if not 0 < checks.size("input_size", input_size) < stacked.shape[1]:
         raise InvalidValue(f"input_size must be smaller than I + H = {stacked.shape[1]}, got {input_size}")
     result = {
-        "weight_ih": stacked[:, :input_size].contiguous(),
-        "weight_hh": stacked[:, input_size:].contiguous(),
+        "weight_ih": stacked[:, :input_size].clone(),
+        "weight_hh": stacked[:, input_size:].clone(),
     }
     if any(name.startswith("b_") for name in weights):
         _need(weights, [f"b_{gate}" for gate in gates])
@@ -163,11 +165,14 @@ def to_uwv(weights: Weights) -> dict[str, Tensor]:
         ['U', 'V', 'W', 'b', 'b_y']
     """
     _need(weights, ["weight_ih", "weight_hh"])
-    result = {"U": weights["weight_ih"].T.contiguous(), "W": weights["weight_hh"].T.contiguous()}
+    result = {
+        "U": _turned(weights["weight_ih"]),
+        "W": _turned(weights["weight_hh"]),
+    }
     if "bias_ih" in weights:
         result["b"] = weights["bias_ih"] + weights["bias_hh"]
     if "weight_ho" in weights:
-        result["V"] = weights["weight_ho"].T.contiguous()
+        result["V"] = _turned(weights["weight_ho"])
     if "bias_ho" in weights:
         result["b_y"] = weights["bias_ho"].clone()
     return result
@@ -176,11 +181,14 @@ def to_uwv(weights: Weights) -> dict[str, Tensor]:
 def from_uwv(weights: Weights) -> dict[str, Tensor]:
     """The inverse of :func:`to_uwv`."""
     _need(weights, ["U", "W"])
-    result = {"weight_ih": weights["U"].T.contiguous(), "weight_hh": weights["W"].T.contiguous()}
+    result = {
+        "weight_ih": _turned(weights["U"]),
+        "weight_hh": _turned(weights["W"]),
+    }
     if "b" in weights:
         result["bias_ih"], result["bias_hh"] = weights["b"].clone(), torch.zeros_like(weights["b"])
     if "V" in weights:
-        result["weight_ho"] = weights["V"].T.contiguous()
+        result["weight_ho"] = _turned(weights["V"])
     if "b_y" in weights:
         result["bias_ho"] = weights["b_y"].clone()
     return result
@@ -201,14 +209,25 @@ def _joinable(network: str) -> str:
 
 def _split(weights: Weights, gates: int) -> dict[str, tuple[Tensor, ...]]:
     _need(weights, ["weight_ih", "weight_hh"])
-    rows = weights["weight_ih"].shape[0]
-    if rows % gates:
-        raise InvalidShape(f"weight_ih must have {gates}·H rows, a multiple of {gates}, got {rows}")
-    stacked = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    return {name: weights[name].chunk(gates) for name in stacked if name in weights}
+    if "bias_ih" in weights or "bias_hh" in weights:
+        _need(weights, ["bias_ih", "bias_hh"])
+    hidden = weights["weight_hr"].shape[1] if "weight_hr" in weights else weights["weight_hh"].shape[1]
+    stacked = [name for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if name in weights]
+    for name in stacked:
+        if weights[name].shape[0] != gates * hidden:
+            raise InvalidShape(
+                f"{name} must have {gates}·H = {gates * hidden} rows for {gates} gates of H = {hidden}, got "
+                f"{weights[name].shape[0]}; are these weights of another network?"
+            )
+    return {name: weights[name].chunk(gates) for name in stacked}
 
 
 def _need(weights: Weights, names: list[str]) -> None:
     missing = [name for name in names if name not in weights]
     if missing:
         raise InvalidValue(f"the weights need {missing[0]!r}; they have: {', '.join(sorted(weights)) or 'nothing'}")
+
+
+def _turned(matrix: Tensor) -> Tensor:
+    """The transpose, as a tensor of its own memory."""
+    return matrix.T.clone(memory_format=torch.contiguous_format)

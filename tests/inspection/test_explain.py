@@ -10,6 +10,10 @@ import ostinato
 from tests.support.own_cells import NormalisedCell
 
 
+def _listed(found) -> int:
+    return sum(torch.Size(shape).numel() for place in found.places for shape in place.parameters.values())
+
+
 def test_counts_and_engine() -> None:
     for layer, twin in (
         (ostinato.LSTM(4, 5, 2, bidirectional=True, proj_size=3), nn.LSTM(4, 5, 2, bidirectional=True, proj_size=3)),
@@ -18,7 +22,7 @@ def test_counts_and_engine() -> None:
         found = ostinato.explain(layer)
         assert found.engine == "aten"
         assert found.parameters == sum(p.numel() for p in twin.parameters())
-        assert sum(place.count for place in found.places) == found.parameters
+        assert _listed(found) == found.parameters
         assert len(str(found).splitlines()) == 1
 
 
@@ -38,3 +42,10 @@ def test_the_block_counts() -> None:
     assert "complex64" in ostinato.explain(ostinato.GRU(4, 5, dtype=torch.complex64)).why
     with pytest.raises(TypeError, match=r"recurrent layer of ours, got Linear"):
         ostinato.explain(nn.Linear(2, 3))
+
+
+def test_parametrized_weights_are_listed_with_what_is_learnt() -> None:
+    layer = nn.utils.parametrizations.weight_norm(ostinato.GRU(3, 4), "weight_hh_l0")
+    found = ostinato.explain(layer, detail=True)
+    assert str(found).startswith("GRU(3, 4) runs in the aten engine")
+    assert _listed(found) == found.parameters == sum(p.numel() for p in layer.parameters())

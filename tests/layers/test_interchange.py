@@ -95,8 +95,8 @@ def test_what_is_left_alone_or_refused() -> None:
         (ostinato.LSTM(4, [5, 6]), ValueError, r"one width for all layers"),
         (ostinato.GRU(4, 5, initial_state="learned"), ValueError, r"begins at zeros"),
         (ostinato.LSTMCell(4, 5, proj_size=3), ValueError, r"no projection"),
-        (ostinato.ChoGRU(4, 5), TypeError, r"none for ChoGRU"),
-        (ostinato.Recurrent(PeepholeLSTMCell, 4, 5), TypeError, r"none for Recurrent"),
+        (ostinato.ChoGRU(4, 5), TypeError, r"got ostinato\.layers\.torch_nn\.ChoGRU"),
+        (ostinato.Recurrent(PeepholeLSTMCell, 4, 5), TypeError, r"got .*Recurrent; for a whole model"),
         (parametrizations.weight_norm(ostinato.GRU(4, 5), "weight_hh_l0"), ValueError, r"parametrization first"),
     ):
         with pytest.raises(kind, match=says):
@@ -109,3 +109,32 @@ def test_state_dicts_load_strictly_both_ways(make) -> None:
     ours = ostinato.replace_(make())
     ours.load_state_dict(theirs.state_dict(), strict=True)
     theirs.load_state_dict(ours.state_dict(), strict=True)
+
+
+def test_hooks_of_every_kind_go_along() -> None:
+    model = nn.Sequential(nn.LSTM(4, 5))
+    calls = []
+    lstm = model[0]
+    handle = lstm.register_forward_pre_hook(lambda m, a, k: calls.append("pre"), with_kwargs=True)
+    lstm.register_forward_hook(lambda m, a, k, o: calls.append("post"), with_kwargs=True)
+    lstm.register_full_backward_hook(lambda m, gi, go: calls.append("back"))
+    lstm.register_state_dict_post_hook(lambda m, *_: calls.append("state"))
+    lstm.note, lstm.extra = "kept", nn.Linear(2, 2)
+    ostinato.replace_(model)
+    x = torch.randn(3, 2, 4, requires_grad=True)
+    model(x)[0].sum().backward()
+    model.state_dict()
+    assert calls == ["pre", "post", "back", "state"]
+    assert model[0].note == "kept"
+    assert model[0].extra is lstm.extra
+    handle.remove()
+    calls.clear()
+    model(x)
+    assert calls == ["post"]
+    back = ostinato.to_torch(model[0])
+    back.register_forward_hook(lambda *_: calls.append("theirs"))
+    calls.clear()
+    model(x)
+    assert calls == ["post"]
+    with pytest.raises(TypeError, match=r"needs a torch\.nn\.Module, got int"):
+        ostinato.replace_(3)

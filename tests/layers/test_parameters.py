@@ -229,10 +229,21 @@ def test_distributed_data_parallel(x) -> None:
 
 
 @pytest.mark.parametrize("make", LAYERS)
-def test_under_compile(make, x) -> None:
+@pytest.mark.parametrize("lengths", [None, [6, 0, 2]])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_under_compile(make, lengths, backend, x) -> None:
+    torch.compiler.reset()
     layer = make()
-    compiled = torch.compile(layer, backend="eager")
-    torch.testing.assert_close(out(compiled, x), out(layer, x))
+    compiled = torch.compile(layer, backend=backend)
+    expected = out(layer, x, lengths=lengths)
+    expected.sum().backward()
+    grads = [p.grad for p in layer.parameters()]
+    layer.zero_grad()
+    got = out(compiled, x, lengths=lengths)
+    got.sum().backward()
+    torch.testing.assert_close(got, expected)
+    for p, grad in zip(layer.parameters(), grads, strict=True):
+        torch.testing.assert_close(p.grad, grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", LAYERS)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ostinato.cells.cell import Cell
-from ostinato.errors import InvalidValue
+from ostinato.errors import CellError, InvalidValue
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,19 @@ class Slot:
 
 def take_over(layer: nn.Module, cell: Cell, suffix: str) -> Slot:
     """Register all tensors and submodules of ``cell`` on ``layer`` under NAME + suffix; the rest is the template."""
+    if cell._forward_hooks or cell._forward_pre_hooks:
+        raise CellError(
+            f"{type(cell).__name__} registers forward hooks on itself (as torch.nn.utils.prune and the older "
+            "weight_norm do), and a layer never calls the cell as a module; apply them to the layer, or use "
+            "torch.nn.utils.parametrize in the cell"
+        )
     slot = Slot(
         cell,
         suffix,
         parameters=tuple(name for name, value in cell._parameters.items() if value is not None),
-        absent=tuple(name for name, value in cell._parameters.items() if value is None),
+        absent=tuple(n for own in (cell._parameters, cell._modules) for n, value in own.items() if value is None),
         buffers=tuple(cell._buffers),
-        modules=tuple(cell._modules),
+        modules=tuple(name for name, value in cell._modules.items() if value is not None),
     )
     for name in slot.parameters:
         layer.register_parameter(name + suffix, cell._parameters[name])
@@ -73,7 +79,7 @@ def bind(slot: Slot, layer: nn.Module) -> Cell:
 
 
 def reset(slot: Slot, layer: nn.Module) -> None:
-    """Let the cell draw its parameters again, in place, on the layer's own tensors."""
+    """Let the cell's submodules and the cell draw their parameters again, in place, on the layer's own tensors."""
     suffix = slot.suffix
     hidden = [name + suffix for name in slot.parameters if layer._parameters.get(name + suffix) is None]
     if hidden or "parametrizations" in slot.modules:
@@ -83,7 +89,13 @@ def reset(slot: Slot, layer: nn.Module) -> None:
         )
     parameters = {name: layer._parameters[name + suffix] for name in slot.parameters}
     parameters.update(dict.fromkeys(slot.absent))
-    _view(slot.template, parameters, {n: getattr(layer, n + suffix) for n in slot.modules}).reset_parameters()
+    modules = {name: getattr(layer, name + suffix) for name in slot.modules}
+    for module in (inner for outer in modules.values() for inner in outer.modules()):
+        if callable(draw := getattr(module, "reset_parameters", None)):
+            draw()
+    view = _view(slot.template, parameters, modules)
+    view.__dict__["_buffers"] = {name: getattr(layer, name + suffix) for name in slot.buffers}
+    view.reset_parameters()
 
 
 def _view(module: Any, parameters: dict[str, Any], modules: dict[str, nn.Module]) -> Any:

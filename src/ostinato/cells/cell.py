@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ostinato.cells import checks
@@ -73,8 +74,8 @@ class Cell(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "step" in cls.__dict__ or "state_names" in cls.__dict__:
-            _check_signature(cls)
+        if cls.step is not Cell.step:
+            check_signature(cls)
 
     def step(self, *args: Any, **streams: Any) -> Any:
         """One time step: ``step(self, x, *states)``.
@@ -130,18 +131,14 @@ class Cell(nn.Module):
         batched = input.dim() == 2
         x = input if batched else input.unsqueeze(0)
         checks.width(name, "input", x, self.input_size, "input_size")
-        checks.same_kind(name, "input", x, next(self.parameters(), None))
-        checks.stream_names(name, self.streams(), streams)
+        checks.same_kind(name, "input", x, checks.numeric(self.parameters()))
         states = self._states(x, hx, batched)
-        rows = {key: value if batched else value.unsqueeze(0) for key, value in streams.items()}
-        self.__dict__["_frozen"] = True
-        try:
-            output, states = self.split(self.step(x, *states, **rows))
-        finally:
-            self.__dict__["_frozen"] = False
+        given = self._streams(x, streams, batched)
+        output, new = self.split(self._frozen_view().step(x, *states, **given))
+        check_step(self, x, states, output, new)
         if not batched:
-            output, states = output.squeeze(0), tuple(s.squeeze(0) for s in states)
-        state = states if len(self.state_names) > 1 else states[0]
+            output, new = output.squeeze(0), tuple(s.squeeze(0) for s in new)
+        state = new if len(self.state_names) > 1 else new[0]
         return (output, state) if self.separate_output else state
 
     def split(self, result: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -151,9 +148,10 @@ class Cell(nn.Module):
         if len(values) != expected or not all(isinstance(v, Tensor) for v in values):
             names = (("output",) if self.separate_output else ()) + self.state_names
             got = ", ".join(type(v).__name__ for v in values)
+            hint = "; return a tuple, not a list" if isinstance(result, list) else ""
             raise CellError(
                 f"{type(self).__name__}.step must return {expected} tensor{'s' * (expected != 1)} "
-                f"({', '.join(names)}), got {len(values)}: {got}"
+                f"({', '.join(names)}), got {len(values)}: {got}{hint}"
             )
         return values[0], values[1:] if self.separate_output else values
 
@@ -171,6 +169,23 @@ class Cell(nn.Module):
             checks.same_kind(name, state_name, state, x)
         return states
 
+    def _streams(self, x: Tensor, given: Mapping[str, Any], batched: bool) -> dict[str, Tensor]:
+        name = type(self).__name__
+        checks.stream_names(name, self.streams(), given)
+        rows = {}
+        for key, value in given.items():
+            checks.tensor(name, key, value)
+            checks.rank(name, key, value, (1 + batched,))
+            rows[key] = value if batched else value.unsqueeze(0)
+            checks.shape(name, key, rows[key], (x.shape[0], value.shape[-1]), "(batch, ·)")
+        return rows
+
+    def _frozen_view(self) -> Cell:
+        """This cell on the same tensors, with assignments refused; a view, so that other threads notice nothing."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__, _frozen=True)
+        return view
+
     def __setattr__(self, name: str, value: Any) -> None:
         if self.__dict__.get("_frozen"):
             raise CellError(
@@ -180,14 +195,34 @@ class Cell(nn.Module):
         super().__setattr__(name, value)
 
     def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}"
+        text = f"{self.input_size}, {self.hidden_size}"
+        for parameter in inspect.signature(type(self).__init__).parameters.values():
+            value = getattr(self, parameter.name, parameter.default)
+            if parameter.default is not parameter.empty and value != parameter.default:
+                text += f", {parameter.name}={value!r}"
+        return text
 
 
-def _check_signature(cls: type[Cell]) -> None:
+RESERVED = frozenset({"input", "hx", "lengths", "condition", "layer", "grad"})
+"""Names of a layer's and of record's own arguments, which a step's keywords cannot have."""
+
+
+def check_signature(cls: type[Cell]) -> None:
+    """The parameters of ``step`` fit ``state_names``; CellError with the signature it must have."""
     names: Any = cls.state_names
     if not isinstance(names, tuple) or not names or not all(isinstance(n, str) and n.isidentifier() for n in names):
         raise CellError(f"{cls.__name__}.state_names must be a tuple of names such as ('h', 'c'), got {names!r}")
+    if len(set(names)) < len(names) or "x" in names:
+        raise CellError(f"{cls.__name__}.state_names must differ from each other and from 'x', got {names!r}")
     parameters = list(inspect.signature(cls.step).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise CellError(f"{cls.__name__}.step must name its keywords one by one, after a *; it has **")
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name in RESERVED | set(names):
+            raise CellError(
+                f"{cls.__name__}.step has a keyword {parameter.name!r}, the name of a state or of an argument of the "
+                "layer's own; rename it"
+            )
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -195,4 +230,25 @@ def _check_signature(cls: type[Cell]) -> None:
         raise CellError(
             f"{cls.__name__}.step must take (self, x, {', '.join(names)}) for state_names {names!r}, "
             f"got ({', '.join(positional)}); what else it needs is keyword-only, after a *"
+        )
+
+
+def check_step(cell: Cell, x: Tensor, states: tuple[Tensor, ...], output: Tensor, new: tuple[Tensor, ...]) -> None:
+    """What a step returned has the widths the cell declares, and the dtypes of the states it was given."""
+    name, rows = type(cell).__name__, x.shape[0]
+    for state_name, size, old, state in zip(cell.state_names, cell.state_sizes, states, new, strict=True):
+        if tuple(state.shape) != (rows, size):
+            raise CellError(
+                f"{name}.step must return {state_name} as (batch, {size}) = ({rows}, {size}), got "
+                f"{tuple(state.shape)}; a state of another width is declared by the property state_sizes"
+            )
+        if state.dtype != old.dtype and not torch._C._is_any_autocast_enabled():
+            raise CellError(
+                f"{name}.step was given {state_name} as {old.dtype} and returned it as {state.dtype}; "
+                "a state keeps its dtype"
+            )
+    if tuple(output.shape) != (rows, cell.output_size):
+        raise CellError(
+            f"{name}.step must put out (batch, {cell.output_size}) = ({rows}, {cell.output_size}), "
+            f"got {tuple(output.shape)}; another width is declared by the property output_size"
         )

@@ -69,15 +69,25 @@ def shape(owner: str, name: str, value: Tensor, expected: tuple[int, ...], meani
         raise InvalidShape(f"{owner}: {name} must be {expected}, {meaning}, got {tuple(value.shape)}")
 
 
+def numeric(parameters: Iterable[Tensor]) -> Tensor | None:
+    """The first parameter that holds real or complex numbers: the one an input must match."""
+    return next((p for p in parameters if p.is_floating_point() or p.is_complex()), None)
+
+
 def same_kind(owner: str, name: str, value: Tensor, model: Tensor | None) -> None:
     """The dtype and the device of ``value`` are those of ``model`` (the parameters); autocast may mix dtypes."""
     if model is None:
         return
     if value.dtype != model.dtype and not torch._C._is_any_autocast_enabled():
+        other = f", or the module with .to({value.dtype})" if value.is_floating_point() or value.is_complex() else ""
         raise InvalidValue(
             f"{owner}: {name} has dtype {value.dtype} where {model.dtype} is needed; convert it with "
-            f".to({model.dtype}), or the module with .to({value.dtype})"
+            f".to({model.dtype}){other}"
         )
+    same_device(owner, name, value, model)
+
+
+def same_device(owner: str, name: str, value: Tensor, model: Tensor) -> None:
     if value.device != model.device:
         raise InvalidShape(
             f"{owner}: {name} is on {value.device} where {model.device} is needed; move it with "

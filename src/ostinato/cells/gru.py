@@ -22,10 +22,9 @@ class GRUCell(Cell):
         n_t &= \tanh(W_{in} x_t + b_{in} + r_t \odot (W_{hn} h_{t-1} + b_{hn})) \\
         h_t &= (1 - z_t) \odot n_t + z_t \odot h_{t-1}
 
-    The gates lie stacked in the weights as r, z, n. Here z keeps: z = 1 leaves h as it was. Cho et al. (2014, the
-    arXiv version of the translation paper) write the same; Chung et al. (arXiv:1412.3555) swap z and 1 - z, so
-    their z updates. Neither is this cell's reset: both papers apply r before the product, as
-    :class:`ostinato.ChoGRUCell` does.
+    The gates lie stacked in the weights as r, z, n. Here z keeps: z = 1 leaves h as it was. Cho et al. write the same;
+    Chung et al. (arXiv:1412.3555) swap z and 1 - z, so their z updates. Both apply r before the product in their
+    published form, which is :class:`ostinato.ChoGRUCell`.
 
     Args:
         input_size: I.
@@ -38,7 +37,8 @@ class GRUCell(Cell):
 
     Papers:
         K. Cho et al., Learning phrase representations using RNN encoder-decoder for statistical machine
-        translation, EMNLP 2014, arXiv:1406.1078; the reset after the product: J. Appleyard, T. Kočiský,
+        translation, EMNLP 2014, arXiv:1406.1078; the reset after the product is that of its first arXiv version, as
+        Keras's documentation of ``reset_after`` tells the two apart, and of cuDNN: J. Appleyard, T. Kočiský,
         P. Blunsom, Optimizing performance of recurrent neural networks on GPUs, arXiv:1604.01946, 2016.
 
     Example:

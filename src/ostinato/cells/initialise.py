@@ -18,7 +18,8 @@ def uniform_(parameters: Iterable[Tensor], hidden_size: int) -> None:
     """Draw from U(-1/√H, 1/√H) in the order given, as torch.nn does: a seed gives torch's own numbers."""
     bound = 1.0 / math.sqrt(hidden_size)
     for parameter in parameters:
-        if not parameter.is_meta:  # nothing to draw, and no random operation for a transform to refuse
+        # On the meta device there is nothing to draw, and no random operation for a transform to refuse.
+        if not parameter.is_meta and (parameter.is_floating_point() or parameter.is_complex()):
             nn.init.uniform_(parameter, -bound, bound)
 
 

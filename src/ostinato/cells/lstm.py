@@ -73,6 +73,8 @@ class LSTMCell(Cell):
         super().__init__(input_size, hidden_size)
         self.bias = checks.flag("bias", bias)
         self.proj_size = _proj_size(proj_size, hidden_size)
+        if forget_bias is not None and (isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float))):
+            raise InvalidType(f"forget_bias must be a number or None, got {forget_bias!r}")
         if forget_bias is not None and not bias:
             raise InvalidValue(f"forget_bias = {forget_bias} needs bias=True: without biases there is none to set")
         self.forget_bias = forget_bias

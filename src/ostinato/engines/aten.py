@@ -75,17 +75,18 @@ def run_stack(
     layers: int,
     bidirectional: bool,
     batch_sizes: Tensor | None = None,
-    batch_first: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A whole stack without dropout in one call: states (D·L, B, ·), weights in torch's order."""
     if input.is_cuda:
         # cuDNN copies weights that do not lie in one block, and says so; parameters here are ordinary ones.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-            return _run(name, input, states, weights, bias, layers, bidirectional, batch_sizes, batch_first)
-    return _run(name, input, states, weights, bias, layers, bidirectional, batch_sizes, batch_first)
+            return _run(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
+    return _run(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
 
 
+# AOTAutograd cannot trace torch's LSTM for training: torch.compile breaks its graph here, as it does for torch.nn's.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _run(
     name: str,
     input: Tensor,
@@ -95,14 +96,13 @@ def _run(
     layers: int,
     bidirectional: bool,
     batch_sizes: Tensor | None,
-    batch_first: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     hx = tuple(states) if name == "lstm" else states[0]
     function = getattr(_VF, name)
     # Without dropout "train" only says whether a backward may follow, and in eval mode one may.
     train = torch.is_grad_enabled()
     if batch_sizes is None:
-        result = function(input, hx, weights, bias, layers, 0.0, train, bidirectional, batch_first)
+        result = function(input, hx, weights, bias, layers, 0.0, train, bidirectional, False)
     else:
         result = function(input, batch_sizes, hx, weights, bias, layers, 0.0, train, bidirectional)
     return result[0], result[1:]

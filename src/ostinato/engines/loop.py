@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ostinato.cells.cell import Cell
+from ostinato.cells.cell import check_step
 from ostinato.engines.call import LayerCall, States
-from ostinato.errors import CellError
 
 
 def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
@@ -48,8 +47,17 @@ def _run_direction(call: LayerCall, direction: int) -> tuple[Tensor, States]:
             check_step(cell, inputs[t], states, outputs[t], new)
     final = rows.finish()
     if not inputs:
-        return call.input.new_zeros(*call.input.shape[:-1], cell.output_size), final
+        return _no_steps(call, direction), final
     return torch.stack(outputs) if sizes is None else torch.cat(outputs), final
+
+
+def _no_steps(call: LayerCall, direction: int) -> Tensor:
+    """The empty output, from a step on no rows: it is part of the graph, and every parameter's gradient is zero."""
+    cell = call.cells[direction]
+    x = call.input.reshape(0, call.input.shape[-1])
+    given = {n: v.new_zeros(0, v.shape[-1]) for n, v in (*call.streams.items(), *call.constants.items())}
+    output, _ = cell.split(cell.step(x, *(s[:0] for s in call.states[direction]), **given))
+    return output.reshape(*call.input.shape[:-1], cell.output_size)
 
 
 def _frames(value: Tensor, sizes: list[int] | None) -> tuple[Tensor, ...]:
@@ -87,24 +95,3 @@ class _Rows:
                 parts.append(tuple(s[active:] for s in self.initial))
         parts = [p for p in parts if p[0].shape[0]] or parts[:1]
         return parts[0] if len(parts) == 1 else tuple(torch.cat(group) for group in zip(*parts, strict=True))
-
-
-def check_step(cell: Cell, x: Tensor, states: States, output: Tensor, new: States) -> None:
-    """What the first step returned has the widths the cell declares and the dtypes of the states it was given."""
-    name, rows = type(cell).__name__, x.shape[0]
-    for state_name, size, old, state in zip(cell.state_names, cell.state_sizes, states, new, strict=True):
-        if tuple(state.shape) != (rows, size):
-            raise CellError(
-                f"{name}.step must return {state_name} as (batch, {size}) = ({rows}, {size}), got "
-                f"{tuple(state.shape)}; a state of another width is declared by the property state_sizes"
-            )
-        if state.dtype != old.dtype and not torch._C._is_any_autocast_enabled():
-            raise CellError(
-                f"{name}.step was given {state_name} as {old.dtype} and returned it as {state.dtype}; "
-                "a state keeps its dtype"
-            )
-    if tuple(output.shape) != (rows, cell.output_size):
-        raise CellError(
-            f"{name}.step must put out (batch, {cell.output_size}) = ({rows}, {cell.output_size}), "
-            f"got {tuple(output.shape)}; another width is declared by the property output_size"
-        )

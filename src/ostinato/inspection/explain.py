@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils import parametrize
 
 from ostinato.errors import InvalidType
 from ostinato.layers.recurrent import Recurrent
@@ -18,10 +19,6 @@ class Place:
     name: str
     cell: str
     parameters: dict[str, tuple[int, ...]]
-
-    @property
-    def count(self) -> int:
-        return sum(torch.Size(shape).numel() for shape in self.parameters.values())
 
 
 @dataclass(frozen=True)
@@ -93,13 +90,13 @@ def explain(layer: Recurrent, *, detail: bool = False) -> Explanation:
         for slot in layer.slots
     )
     count = sum(p.numel() for p in layer.parameters())
-    text = f"{type(layer).__name__}({layer.extra_repr()})"
+    text = f"{parametrize.type_before_parametrizations(layer).__name__}({layer.extra_repr()})"
     return Explanation(text, choice.engine, choice.why, count, places, _states(layer), detail)
 
 
 def _own_name(name: str, suffix: str) -> str | None:
     """The cell's name of one of the layer's parameters: ``ln_l0.weight`` is ``ln.weight`` of ``l0``."""
-    head, dot, tail = name.partition(".")
+    head, dot, tail = name.removeprefix("parametrizations.").partition(".")
     return head.removesuffix(suffix) + dot + tail if head.endswith(suffix) else None
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells.cell import Cell
 from ostinato.engines.call import Step
-from ostinato.errors import InvalidType
+from ostinato.errors import CellError, InvalidType
 from ostinato.layers.batch import Batch
 from ostinato.layers.recurrent import Recurrent
 
@@ -117,8 +117,9 @@ def record(
     """Run a layer and keep every named value of its cell's own step.
 
     The names are those of the local variables in the cell's code when ``step`` returns: ``i, f, g, o, c, h`` for the
-    LSTM, whatever a user's cell has. A state's name always holds the new state; an argument under another name (x,
-    a stream) is kept as it came. Values without a row axis, such as a weight computed in the step, are left out.
+    LSTM, whatever a user's cell has; arguments (x, a stream) too. A state's name always holds the new state. Values
+    without a row axis, such as a weight computed in the step, and those whose width changes from step to step are left
+    out.
 
     Args:
         layer: any recurrent layer of ours. It runs in the loop engine, in its present mode.
@@ -130,6 +131,7 @@ def record(
 
     Raises:
         InvalidType: ``layer`` is not a recurrent layer of ours.
+        CellError: the cell's step is no Python function, so that nobody can look into it.
 
     Example:
         >>> tape = ostinato.record(ostinato.LSTM(4, 5), torch.randn(7, 2, 4), lengths=[7, 3])
@@ -175,7 +177,7 @@ class _Watcher:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.seen: list[dict[str, Tensor]] = []
-        self.codes = {c.__dict__["step"].__code__ for c in type(cell).__mro__ if "step" in c.__dict__}
+        self.codes = {code for c in type(cell).__mro__ for code in _codes(c.__dict__.get("step"))}
         self.by_row: set[str] | None = None
 
     def __call__(self, x: Tensor, *states: Tensor, **given: Tensor) -> Any:
@@ -190,13 +192,22 @@ class _Watcher:
     def in_time(self, backward: bool) -> dict[str, list[Tensor]]:
         """name → one tensor a step, from t = 0; names that some step did not reach are left out."""
         seen = self.seen[::-1] if backward else self.seen
-        names = [n for n in (seen[0] if seen else ()) if all(n in step for step in seen)]
+        names = [
+            name
+            for name, first in (seen[0].items() if seen else ())
+            if all(name in step and step[name].shape[1:] == first.shape[1:] for step in seen)
+        ]
         return {name: [step[name] for step in seen] for name in names}
 
     def _watched(self, x: Tensor, *states: Tensor, **given: Tensor) -> tuple[dict[str, Tensor], Any]:
         frames: list[dict[str, Any]] = []
         with _on_return(self.codes, self.cell, frames):
             result = self.cell.step(x, *states, **given)
+        if not frames:
+            raise CellError(
+                f"record cannot look into {type(self.cell).__name__}.step: it is compiled or not a Python function; "
+                "record a cell whose step is the plain method"
+            )
         output, new = self.cell.split(result)
         values: dict[str, Tensor] = {}
         # The outermost step returns last; what an inherited step named comes after its own names.
@@ -221,6 +232,15 @@ class _Watcher:
         return {n for n in names if n in more and more[n].dim() and more[n].shape[0] == rows + 1}
 
 
+def _codes(function: Any) -> Iterator[CodeType]:
+    """The code of a step, and of what it wraps: decorated, partial, or plain."""
+    while function is not None:
+        function = getattr(function, "__func__", function)
+        if code := getattr(function, "__code__", None):
+            yield code
+        function = getattr(function, "__wrapped__", None) or getattr(function, "func", None)
+
+
 class _on_return:  # noqa: N801 - reads as a statement: with _on_return(...)
     """Collect the local variables of a cell's own step each time it returns."""
 
@@ -236,6 +256,6 @@ class _on_return:  # noqa: N801 - reads as a statement: with _on_return(...)
 
     def _see(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "return" and frame.f_code in self.codes:
-            local = frame.f_locals
-            if local.get(frame.f_code.co_varnames[0]) is self.cell:
-                self.frames.append(dict(local))
+            local = dict(frame.f_locals)
+            if local.pop(frame.f_code.co_varnames[0], None) is self.cell:
+                self.frames.append(local)

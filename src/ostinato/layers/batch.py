@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import checks
-from ostinato.errors import InvalidShape, InvalidType, InvalidValue
+from ostinato.errors import InvalidValue
 from ostinato.layers.sequences import Ragged, check_lengths
 from ostinato.layers.states import Network, map_network
 
@@ -53,7 +51,7 @@ class Batch:
         checks.tensor(owner, "input", input)
         _check_data(owner, layer, input, (2, 3), weight)
         batched = input.dim() == 3
-        x = _time_first(input, batched, layer.batch_first)
+        x = time_first(input, batched, layer.batch_first)
         steps, rows = x.shape[0], x.shape[1]
         if lengths is None:
             return cls(x, None, rows, batched, layer.batch_first, packed=False)
@@ -118,64 +116,20 @@ class Batch:
         checks.rank("last", "output", output, (2, 3))
         checks.width("last", "output", output, layer.output_size, "the layer's output width")
         batched = output.dim() == 3
-        padded = _time_first(output, batched, layer.batch_first)
+        padded = time_first(output, batched, layer.batch_first)
         if lengths is None:
             return padded, None, batched
         return padded, check_lengths(lengths, padded.shape[0], padded.shape[1], batched), batched
 
 
-def stream_rows(
-    layer: Recurrent, batch: Batch, known: Mapping[str, bool], given: Mapping[str, Any]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What the caller gave by keyword, as (streams laid out as the input, constants in the order of the states)."""
-    owner = layer.cell_type.__name__
-    checks.stream_names(owner, known, given)
-    streams, constants = {}, {}
-    for name, value in given.items():
-        if isinstance(value, PackedSequence):
-            streams[name] = _packed_stream(owner, name, value, batch)
-            continue
-        checks.tensor(owner, name, value)
-        if value.dim() == 2 + batch.batched:
-            stream = _time_first(value, batch.batched, batch.batch_first)
-            steps = batch.data.shape[0] if batch.ragged is None else batch.ragged.steps
-            expected = (steps, batch.rows, value.shape[-1])
-            checks.shape(owner, name, stream, expected, "(T, B, ·), a value a step as the input")
-            streams[name] = stream if batch.ragged is None else batch.ragged.pack(stream)
-        elif value.dim() == 1 + batch.batched:
-            rows = value if batch.batched else value.unsqueeze(0)
-            checks.shape(owner, name, rows, (batch.rows, value.shape[-1]), "(B, ·), a value a sequence")
-            constants[name] = rows if batch.ragged is None else batch.ragged.sort(rows)
-        else:
-            forms = "(T, B, ·) or (B, ·)" if batch.batched else "(T, ·) or (·)"
-            raise InvalidShape(
-                f"{owner}: {name} must be {forms}, a value a step or a value a sequence, got {tuple(value.shape)}"
-            )
-    return streams, constants
-
-
-def _packed_stream(owner: str, name: str, value: PackedSequence, batch: Batch) -> Tensor:
-    ragged = batch.ragged
-    if not batch.packed or ragged is None:
-        raise InvalidType(f"{owner}: {name} is a PackedSequence, and the input is not; pad it like the input")
-    same_order = value.sorted_indices is ragged.order or (
-        value.sorted_indices is not None
-        and ragged.order is not None
-        and torch.equal(value.sorted_indices, ragged.order)
-    )
-    if not torch.equal(value.batch_sizes, ragged.batch_sizes) or not same_order:
-        raise InvalidShape(f"{owner}: {name} must be packed with the input's own lengths and order")
-    return value.data
-
-
-def _time_first(value: Tensor, batched: bool, batch_first: bool) -> Tensor:
+def time_first(value: Tensor, batched: bool, batch_first: bool) -> Tensor:
+    """A caller's (T, B, ·), (B, T, ·) or (T, ·) as (T, B, ·)."""
     if not batched:
         return value.unsqueeze(1)
     return value.transpose(0, 1) if batch_first else value
 
 
 def _check_data(owner: str, layer: Recurrent, data: Tensor, ranks: tuple[int, ...], weight: Tensor | None) -> None:
-    if data.dim() not in ranks:
-        checks.rank(owner, "input", data, ranks)
+    checks.rank(owner, "input", data, ranks)
     checks.width(owner, "input", data, layer.input_size, "input_size")
     checks.same_kind(owner, "input", data, weight)

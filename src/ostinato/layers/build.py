@@ -11,7 +11,7 @@ import torch
 
 from ostinato.cells import checks
 from ostinato.cells.cell import Cell
-from ostinato.errors import InvalidType, InvalidValue
+from ostinato.errors import CellError, InvalidType, InvalidValue
 
 
 def build_cell(
@@ -24,19 +24,34 @@ def build_cell(
     options: Mapping[str, Any],
 ) -> Cell:
     """A cell from options common to all layers; what its constructor does not take is done from outside."""
+    if cell_type.step is Cell.step:
+        raise CellError(f"{cell_type.__name__} is a cell without a step: define step(self, x, h)")
     parameters = inspect.signature(cell_type.__init__).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    offered = {"bias": bias, "device": device, "dtype": dtype}
-    keywords = {name: value for name, value in offered.items() if name in parameters}
-    unknown = [name for name in options if name not in parameters and not open_ended]
-    if "bias" not in parameters and not bias:
+    passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    offered = {"bias": (bias, True), "device": (device, None), "dtype": (dtype, None)}
+    keywords = {
+        name: value
+        for name, (value, default) in offered.items()
+        if name in parameters or (passes_on and value != default)
+    }
+    known = [p.name for p in list(parameters.values())[3:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    unknown = [name for name in options if name not in known and not passes_on]
+    if not bias and "bias" not in keywords:
         unknown.append("bias")
     if unknown:
-        known = [n for n, p in parameters.items() if n not in ("self", "input_size", "hidden_size", *offered)]
-        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}")
-    with torch.device(device) if device is not None and "device" not in parameters else nullcontext():
+        listed = ", ".join(name for name in known if name not in offered) or "none"
+        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {listed}")
+    with torch.device(device) if device is not None and "device" not in keywords else nullcontext():
         cell = cell_type(input_size, hidden_size, **keywords, **options)
-    return cell.to(dtype=dtype) if dtype is not None and "dtype" not in parameters else cell
+    return cell.to(dtype=dtype) if dtype is not None and "dtype" not in keywords else cell
+
+
+def common_names(cells: list[Cell]) -> tuple[str, ...]:
+    """The state names of a stack, which all its layers share."""
+    names = {cell.state_names for cell in cells}
+    if len(names) > 1:
+        raise CellError(f"all layers must have the same states, got {', '.join(map(str, sorted(names)))}")
+    return cells[0].state_names
 
 
 def layer_widths(hidden_size: Any, num_layers: Any) -> tuple[tuple[int, ...], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -27,15 +28,14 @@ THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 _LAYER_OPTIONS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _CELL_OPTIONS = ("input_size", "hidden_size", "bias")
 _EXTRA = {nn.RNN: ("nonlinearity",), nn.RNNCell: ("nonlinearity",), nn.LSTM: ("proj_size",)}
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def replace_(model: nn.Module) -> nn.Module:
     """Swap every recurrent torch.nn module inside ``model`` for ours, in place, sharing the parameters.
 
-    The parameters are the same objects, so an optimizer made before goes on working; a module used in two places
-    stays one module; mode, pruning and forward hooks are kept. Subclasses of torch's modules are left alone: their
-    own code would be lost.
+    The parameters are the same objects, so an optimizer made before goes on working; a module used in two places stays
+    one module; its mode, pruning, hooks, and whatever else was put into it are kept. Subclasses of torch's modules are
+    left alone: their own code would be lost.
 
     Args:
         model: any module; if it is itself a recurrent torch.nn module, use what is returned.
@@ -55,6 +55,8 @@ def replace_(model: nn.Module) -> nn.Module:
         >>> model["rnn"].weight_ih_l0 is before
         True
     """
+    if not isinstance(model, nn.Module):
+        raise InvalidType(f"replace_ needs a torch.nn.Module, got {type(model).__name__}")
     swapped: dict[nn.Module, nn.Module] = {}
     for module in list(model.modules()):
         if parametrize.is_parametrized(module) and parametrize.type_before_parametrizations(module) in OURS:
@@ -63,7 +65,7 @@ def replace_(model: nn.Module) -> nn.Module:
                 "replace first and parametrize the result, or remove the parametrization"
             )
         if type(module) in OURS:
-            swapped[module] = _converted(module, OURS[type(module)])
+            swapped[module] = _converted(module, OURS[type(module)], keep=False)
     for parent in model.modules():
         for name, child in parent._modules.items():
             if child in swapped:
@@ -90,17 +92,21 @@ def to_torch(layer: nn.Module) -> nn.Module:
         raise InvalidValue("to_torch: remove the parametrization first; torch.nn's module would not have it")
     if type(layer) not in THEIRS:
         names = ", ".join(sorted(ours.__name__ for ours in THEIRS))
-        raise InvalidType(f"to_torch: torch.nn has a module for {names}, and none for {type(layer).__name__}")
+        raise InvalidType(
+            f"to_torch needs one of ostinato's {names}, which torch.nn has too, got {type(layer).__module__}."
+            f"{type(layer).__name__}; for a whole model call it on each of its layers"
+        )
     if isinstance(getattr(layer, "hidden_size", None), tuple):
         raise InvalidValue(f"to_torch: torch.nn has one width for all layers, got hidden_size={layer.hidden_size}")
     if getattr(layer, "initial_state", "zeros") != "zeros":
         raise InvalidValue("to_torch: torch.nn begins at zeros; this layer has an initial_state of its own")
     if isinstance(layer, LSTMCell) and layer.proj_size:
         raise InvalidValue("to_torch: torch.nn.LSTMCell has no projection; torch.nn.LSTM has: use ostinato.LSTM")
-    return _converted(layer, THEIRS[type(layer)])
+    return _converted(layer, THEIRS[type(layer)], keep=True)
 
 
-def _converted(module: nn.Module, target: type[nn.Module]) -> nn.Module:
+def _converted(module: nn.Module, target: type[nn.Module], keep: bool) -> nn.Module:
+    """``module`` as a ``target`` on the same tensors; ``keep``: the module lives on, so what is its own is copied."""
     kind: Any = type(module) if type(module) in OURS else target
     names = (_LAYER_OPTIONS if hasattr(module, "num_layers") else _CELL_OPTIONS) + _EXTRA.get(kind, ())
     options = {name: getattr(module, name) for name in names}
@@ -108,25 +114,15 @@ def _converted(module: nn.Module, target: type[nn.Module]) -> nn.Module:
         options["dropout"] = 0.0
     # On the meta device nothing is drawn and nothing is allocated: every tensor comes from the other module.
     made = target(**options, device=torch.device("meta"))
-    made.train(module.training)
-    for name in list(made._parameters):
-        made._parameters.pop(name)
-    for name, parameter in module._parameters.items():
-        made._parameters[name] = parameter
-    for name, buffer in module._buffers.items():
-        made.register_buffer(name, buffer, persistent=name not in module._non_persistent_buffers_set)
-    for name in _pruned(module):
-        made.__dict__[name] = module.__dict__[name]
-    for hooks in _HOOKS:
-        made.__dict__[hooks] = module.__dict__[hooks]
+    fresh = type(module)(**options, device=torch.device("meta"))
+    own = vars(nn.Module()).keys()
+    for name, value in vars(module).items():
+        # What torch.nn.Module keeps of every module (hooks, mode, buffers), and what somebody put there besides.
+        if name in own or name not in vars(fresh):
+            shared = isinstance(value, dict) and not keep and "hook" in name  # so that a handle still removes its hook
+            made.__dict__[name] = copy.copy(value) if isinstance(value, (dict, set)) and not shared else value
     if "dropout" in options:
         made.dropout = module.dropout
     if isinstance(made, nn.RNNBase):
         made._init_flat_weights()
     return made
-
-
-def _pruned(module: nn.Module) -> list[str]:
-    """Names that torch.nn.utils.prune keeps as plain attributes, recomputed before every forward."""
-    names = (name.removesuffix("_orig") for name in module._parameters if name.endswith("_orig"))
-    return [name for name in names if name in module.__dict__]

@@ -17,9 +17,10 @@ from ostinato.engines import aten, choose, loop, purity
 from ostinato.engines.call import LayerCall, States, Step
 from ostinato.errors import CellError
 from ostinato.layers import build, states
-from ostinato.layers.batch import Batch, stream_rows
+from ostinato.layers.batch import Batch
 from ostinato.layers.sequences import last_step
 from ostinato.layers.states import Network, StateShape, suffix
+from ostinato.layers.streams import Streams, sort_streams
 
 Watch = Callable[[str, Cell], Step]
 """Given a cell's place (``l0``, ``l0_reverse``, …) and the bound cell: the function to call instead of its step."""
@@ -100,19 +101,18 @@ class Recurrent(nn.Module):
         self._slots: list[tuple[binding.Slot, ...]] = []
         self._build(widths, device, dtype)
         tops = [layer[0].template for layer in self._slots]
-        self._shape = StateShape(
-            tops[-1].state_names,
-            tuple(cell.state_sizes for cell in tops),
-            2 if bidirectional else 1,
-            per_layer=not isinstance(hidden_size, int),
-        )
+        sizes = tuple(cell.state_sizes for cell in tops)
+        per_layer = not isinstance(hidden_size, int) or len(set(sizes)) > 1
+        self._shape = StateShape(build.common_names(tops), sizes, 2 if bidirectional else 1, per_layer)
         self._output_size = tops[-1].output_size * self._shape.directions
         operators = {aten.operator(slot.template) for layer in self._slots for slot in layer}
         self._operator = operators.pop() if len(operators) == 1 else None
         self._weight_names = [name + slot.suffix for layer in self._slots for slot in layer for name in slot.parameters]
         self._streams = {name: need for cell in tops for name, need in cell.streams().items()}
-        self._proved = all(type(cell).__module__.startswith("ostinato.") for cell in tops)
-        states.make_initial(self, initial_state, self._shape, next(self.parameters(), None))
+        ours = all(type(cell).__module__.startswith("ostinato.") for cell in tops)
+        # The modes (training or not) in which the steps are known to be pure: dropout in a step shows in one of them.
+        self._pure_in = {True, False} if ours else set()
+        states.make_initial(self, initial_state, self._shape, device, dtype)
 
     def _build(self, widths: tuple[int, ...], device: Any, dtype: torch.dtype | None) -> None:
         width = self.input_size
@@ -152,7 +152,7 @@ class Recurrent(nn.Module):
 
     def choice(self) -> choose.Choice:
         """Which engine runs an ordinary call now, and why."""
-        weight = getattr(self, self._weight_names[0]) if self._weight_names else None
+        weight = self._weight()
         against = self._against_aten(weight if weight is not None else torch.empty(0), weight)
         return choose.choose(choose.asked(self._engine), against)
 
@@ -172,7 +172,8 @@ class Recurrent(nn.Module):
             hx: initial states: (D·L, B, H), unbatched (D·L, H); a tuple for a cell with several states; with
                 widths given a layer a tuple of tensors (D, B, H_k), one a layer, for each state.
             lengths: (B,) whole numbers between 0 and T, on any device, in any order.
-            condition: what the initial state's module is called with, instead of the input.
+            condition: what the initial state's module is called with, instead of the input; for unbatched input a
+                tensor gets a row axis.
             streams: the keyword-only parameters of the cell's step: (T, B, ·) (batch order as the input's), or a
                 PackedSequence, is a value a step; (B, ·) a value a sequence.
 
@@ -201,10 +202,12 @@ class Recurrent(nn.Module):
     def _run(
         self, input: Any, hx: Any, lengths: Any, condition: Any, streams: Mapping[str, Any], watch: Watch | None
     ) -> tuple[Batch, Any, Any]:
-        weight = getattr(self, self._weight_names[0]) if self._weight_names else None
+        weight = self._weight()
         batch = Batch.of(self, input, lengths, weight)
         network = self._initial(batch, hx, condition)
-        given = stream_rows(self, batch, self._streams, streams) if streams or self._streams else ({}, {})
+        given: Streams = ({}, {})
+        if streams or self._streams:
+            given = sort_streams(self.cell_type.__name__, batch, self._streams, streams)
         engine = self._choose(batch, weight, watch)
         if engine == "aten" and self._fits_one_call(batch):
             weights = [getattr(self, name) for name in self._weight_names]
@@ -221,6 +224,12 @@ class Recurrent(nn.Module):
         else:
             output, network = self._layer_by_layer(engine, batch, network, given, watch)
         return batch, batch.public(output), self._shape.public(batch.public_states(network))
+
+    def _weight(self) -> Tensor | None:
+        """A parameter whose dtype and device the input must have."""
+        if self._operator is not None:
+            return getattr(self, self._weight_names[0])
+        return checks.numeric(self.parameters())
 
     def _initial(self, batch: Batch, hx: Any, condition: Any) -> Network:
         name, shape, rows = type(self).__name__, self._shape, batch.rows
@@ -257,7 +266,7 @@ class Recurrent(nn.Module):
         engine: str,
         batch: Batch,
         network: Network,
-        given: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+        given: Streams,
         watch: Watch | None,
     ) -> tuple[Tensor, Network]:
         run = aten.run if engine == "aten" else loop.run
@@ -266,11 +275,12 @@ class Recurrent(nn.Module):
             if k and self.dropout > 0 and self.training:
                 data = drop(data, self.dropout)
             call = self._layer_call(slots, data, initial, given, batch, watch)
-            if not self._proved:
+            if self.training not in self._pure_in:
                 tried &= purity.check(call)
             data, final = run(call)
             finals.append(final)
-        self._proved |= tried
+        if tried:
+            self._pure_in.add(self.training)
         return data, self._shape.join(finals)
 
     def _layer_call(
@@ -278,7 +288,7 @@ class Recurrent(nn.Module):
         slots: tuple[binding.Slot, ...],
         data: Tensor,
         initial: tuple[States, ...],
-        given: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+        given: Streams,
         batch: Batch,
         watch: Watch | None,
     ) -> LayerCall:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch import _VF, Tensor
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.errors import InvalidShape, InvalidType, InvalidValue
@@ -44,11 +45,22 @@ class Ragged:
         sizes = packed.batch_sizes
         return cls(sizes, packed.sorted_indices, packed.unsorted_indices, int(sizes[0]), len(sizes))
 
-    @property
+    @cached_property
     def lengths(self) -> Tensor:
         """(B,) the length of each of the caller's rows, on the CPU."""
-        ordered = _sorted_lengths(self.batch_sizes, self.rows)
+        ordered = (self.batch_sizes.unsqueeze(0) > torch.arange(self.rows).unsqueeze(1)).sum(1)
         return ordered if self.restore is None else ordered[self.restore.cpu()]
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """(T, B) where each of the caller's values lies among the N packed ones; N where there is none."""
+        sizes = self.batch_sizes.unsqueeze(1)
+        starts = torch.cumsum(self.batch_sizes, 0).unsqueeze(1) - sizes
+        row = (torch.arange(self.rows) if self.restore is None else self.restore.cpu()).unsqueeze(0)
+        count = int(self.batch_sizes.sum())
+        places = torch.full((self.steps, self.rows), count)
+        places[: len(sizes)] = torch.where(row < sizes, starts + row, count)
+        return places
 
     def sort(self, value: Tensor, dim: int = 0) -> Tensor:
         """The caller's rows, longest first."""
@@ -60,31 +72,20 @@ class Ragged:
 
     def pack(self, padded: Tensor) -> Tensor:
         """(T, B, ·) → (N, ·): what lies in the padding is never read, and gets a gradient of zero."""
-        ordered = self.sort(padded, 1)
-        if len(self.batch_sizes) == 0:
-            return ordered.reshape(-1, *ordered.shape[2:])[:0]
-        active = int(self.batch_sizes[0])
-        lengths = _sorted_lengths(self.batch_sizes, active)
-        data, _ = _VF._pack_padded_sequence(ordered[:, :active], lengths, False)
-        return data
+        places, count = self._places.flatten(), int(self.batch_sizes.sum())
+        taken = torch.zeros(count + 1, dtype=torch.int64).scatter(0, places, torch.arange(len(places)))[:count]
+        return padded.flatten(0, 1).index_select(0, taken.to(padded.device))
 
     def unpack(self, data: Tensor) -> Tensor:
         """(N, ·) → (T, B, ·), zeros past each row's end."""
-        if len(self.batch_sizes) == 0:
-            return data.new_zeros(self.steps, self.rows, *data.shape[1:])
-        padded, _ = _VF._pad_packed_sequence(data, self.batch_sizes, False, 0.0, self.steps)
-        idle = self.rows - padded.shape[1]
-        if idle:
-            padded = torch.cat([padded, padded.new_zeros(self.steps, idle, *data.shape[1:])], dim=1)
-        return self.unsort(padded, 1)
+        # The sum of nothing is zero, and keeps a graph without values attached.
+        zero = data.new_zeros(1, *data.shape[1:]) if len(data) else data.sum(0, keepdim=True)
+        padded = torch.cat([data, zero])
+        return padded.index_select(0, self._places.flatten().to(data.device)).unflatten(0, (self.steps, self.rows))
 
     def repack(self, data: Tensor) -> PackedSequence:
         """(N, ·) as the PackedSequence the caller gave."""
         return PackedSequence(data, self.batch_sizes, self.order, self.restore)
-
-
-def _sorted_lengths(batch_sizes: Tensor, rows: int) -> Tensor:
-    return (batch_sizes.unsqueeze(0) > torch.arange(rows).unsqueeze(1)).sum(1)
 
 
 def check_lengths(lengths: Any, steps: int, rows: int, batched: bool) -> Tensor:

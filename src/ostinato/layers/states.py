@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ostinato.cells import checks
 from ostinato.engines.call import States
-from ostinato.errors import InvalidType, InvalidValue
+from ostinato.errors import CellError, InvalidShape, InvalidType, InvalidValue
 
 Network = tuple[Any, ...]
 """One entry a state name: a tensor (D·L, B, ·), or, for widths given a layer, a tuple of L tensors (D, B, ·)."""
@@ -103,6 +103,13 @@ class StateShape:
     def named(self, hx: Any) -> dict[str, dict[str, Tensor]]:
         """``{"l0": {"h": …}, "l0_reverse": …}`` out of what a layer returned as its final state."""
         network = checks.state_tuple("named_states", "state", hx, self.names)
+        for state in network:
+            parts = len(state) if isinstance(state, (tuple, list)) or (isinstance(state, Tensor) and state.dim()) else 0
+            if parts != (self.layers if self.per_layer else self.layers * self.directions):
+                form = "a tensor a layer" if self.per_layer else f"({self.layers * self.directions}, …)"
+                raise InvalidShape(
+                    f"named_states: each state must be {form}, as the layer returns it; got {parts} parts"
+                )
         return {
             suffix(k, d).removeprefix("_"): dict(zip(self.names, states, strict=True))
             for k, layer in enumerate(self.split(network))
@@ -122,7 +129,9 @@ def map_network(function: Callable[[Tensor], Tensor], network: Network) -> Netwo
     )
 
 
-def make_initial(layer: nn.Module, initial_state: Any, shape: StateShape, like: Tensor | None) -> None:
+def make_initial(
+    layer: nn.Module, initial_state: Any, shape: StateShape, device: Any, dtype: torch.dtype | None
+) -> None:
     """Prepare ``layer`` for its kind of initial state: parameters for "learned", the module itself, or nothing."""
     if isinstance(initial_state, nn.Module):
         return
@@ -131,11 +140,13 @@ def make_initial(layer: nn.Module, initial_state: Any, shape: StateShape, like: 
             f"initial_state must be 'zeros', 'learned' or a torch.nn.Module, got {type(initial_state).__name__}"
         )
     if checks.one_of("initial_state", initial_state, ("zeros", "learned")) == "learned":
-        like = torch.empty(0) if like is None else like
         for k, sizes in enumerate(shape.sizes):
             for d in range(shape.directions):
                 for name, size in zip(shape.names, sizes, strict=True):
-                    layer.register_parameter(f"initial_{name}{suffix(k, d)}", nn.Parameter(like.new_zeros(size)))
+                    own = f"initial_{name}{suffix(k, d)}"
+                    if own in layer._parameters:
+                        raise CellError(f"the cell's parameter initial_{name} has the learned state's name; rename it")
+                    layer.register_parameter(own, nn.Parameter(torch.zeros(size, device=device, dtype=dtype)))
 
 
 def learned(layer: nn.Module, shape: StateShape, rows: int) -> Network:

@@ -18,6 +18,8 @@ from ostinato.layers.recurrent import Recurrent
 class _TorchLayer(Recurrent):
     """What programs written for torch.nn's layers look for besides the call."""
 
+    proj_size = 0
+
     def flatten_parameters(self) -> None:
         """Nothing: parameters here are ordinary ones, and no flattened copy is kept."""
 
