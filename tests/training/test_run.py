@@ -13,12 +13,15 @@ import torch
 
 import ostinato
 from ostinato.errors import DataError, InvalidValue, ModelFolderError, TrainingError
-from ostinato.models.folder import load
-from ostinato.models.language_model import LanguageModel
+from ostinato.models.folder import load, save
+from ostinato.models.language_model import LanguageModel, LanguageModelSize
+from ostinato.models.text_model import TextModel
+from ostinato.models.vocabulary import CharacterVocabulary
 from ostinato.tasks.language_modelling.corpus import validation_part
 from ostinato.training.checkpoint import read_checkpoint
 from ostinato.training.run import train
 from ostinato.training.schedule import learning_rate, progress
+from tests.models.test_folder import LeakyCell
 
 SMALL = {"hidden_size": 12, "embedding_size": 6, "batch_size": 4, "sequence_length": 16, "device": "cpu", "quiet": True}
 
@@ -151,6 +154,25 @@ def test_folders_that_hold_something(text, tmp_path):
     with pytest.raises(ModelFolderError, match="is a file"):
         train(text, text, steps=2, **SMALL)
     assert (tmp_path / "other" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_cell_of_ones_own_is_named_again_on_resuming(text, tmp_path):
+    train(text, tmp_path / "m", steps=3, cell=LeakyCell, **SMALL)
+    name = f"{LeakyCell.__module__}:LeakyCell"
+    with pytest.raises(ModelFolderError, match=f"never enough to import code.*--cell {name}"):
+        train(out=tmp_path / "m", resume=True, steps=5, quiet=True)
+    assert train(out=tmp_path / "m", resume=True, steps=5, cell=LeakyCell, quiet=True).step == 5
+
+
+def test_a_cell_without_an_import_path(text, tmp_path):
+    class Local(LeakyCell):
+        pass
+
+    with pytest.raises(InvalidValue, match=r"package.module:Class"):
+        train(text, tmp_path / "m", cell=Local, **SMALL)
+    model = TextModel(LanguageModel(LanguageModelSize(4, 3), Local), CharacterVocabulary("abc"))
+    with pytest.raises(ModelFolderError, match="at the top of a module"):
+        save(model, tmp_path / "n")
 
 
 def test_what_cannot_be_resumed(text, tmp_path):

@@ -29,7 +29,8 @@ def report(result: TrainingResult) -> None:
         print(f"Learning curve: {result.curve}")
     print(f"Model folder:   {result.folder}")
     if result.interrupted:
-        print(f"\nInterrupted at step {result.step:,}. Go on with:\n  ostinato train --resume --out {folder}")
+        print(f"\nInterrupted at step {result.step:,}. Go on with:")
+        print(f"  ostinato train --resume --out {folder}{cell_flag(model)}")
         raise typer.Exit(INTERRUPTED)
     print(f"\nNext:\n  ostinato sample {folder} --length 500 --temperature 0.8{cell_flag(model)}")
 

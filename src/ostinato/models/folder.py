@@ -15,7 +15,7 @@ import torch
 
 from ostinato.cells.cell import Cell
 from ostinato.errors import ModelFolderError, OstinatoError
-from ostinato.models.cell_names import BUILT_IN, name_of_cell
+from ostinato.models.cell_names import BUILT_IN, IMPORT_PATH, name_of_cell
 from ostinato.models.config import FORMAT, ModelConfig, config_from_json, config_to_json
 from ostinato.models.files import write_bytes, write_text
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
@@ -33,9 +33,13 @@ def save(model: TextModel, folder: Path) -> None:
 
     Raises:
         OSError: the disk is full or not writable; the old files are as they were.
+        ModelFolderError: the cell's class has no import path, so nobody could load the model again.
     """
     network = model.network
-    config = ModelConfig(name_of_cell(network.cell_type), network.size, model.vocabulary, model.training)
+    cell = name_of_cell(network.cell_type)
+    if cell not in BUILT_IN and not IMPORT_PATH.fullmatch(cell):
+        raise ModelFolderError(f"the cell must be a class at the top of a module, so that it can be named, got {cell}")
+    config = ModelConfig(cell, network.size, model.vocabulary, model.training)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     write_bytes(folder / WEIGHTS, need("safetensors.torch", "export").save(tensors))
     write_text(folder / CONFIG, config_to_json(config))

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from ostinato.cells.cell import Cell
-from ostinato.errors import DataError, InvalidValue
-from ostinato.models.cell_names import cell_named, name_of_cell
+from ostinato.errors import DataError, InvalidValue, ModelFolderError
+from ostinato.models.cell_names import BUILT_IN, cell_named
 from ostinato.models.evaluation import Evaluation
 from ostinato.models.folder import save
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
@@ -80,7 +80,7 @@ def train(
         out: the folder; ``ostinato-NAME`` in the current directory unless said otherwise.
         resume: go on with the run in ``out``, under its own settings; a run killed at any moment ends with exactly the
             weights it would have had. ``steps``, ``epochs``, ``time_budget``, ``patience`` and ``learning_rate``
-            may change.
+            may change; a ``cell`` of your own must be named again.
         overwrite: replace the run that is in ``out``.
         quiet: say nothing.
         settings: to begin from, instead of the defaults.
@@ -124,8 +124,7 @@ def _out(file: str | Path | None, out: str | Path | None) -> Path:
 def _begun(folder: RunFolder, file: str | Path | None, settings: Settings, overwrite: bool, quiet: bool) -> _Run:
     if file is None:
         raise InvalidValue("a text file is needed: ostinato train FILE")
-    cell = cell_named(settings.cell)
-    settings = settings.replaced({"cell": name_of_cell(cell) if cell.__module__ != "__main__" else settings.cell})
+    settings = settings.replaced({"cell": cell_named(settings.cell)})
     corpus = open_corpus(Path(file), settings.tokens, settings.validation_fraction, settings.sequence_length)
     folder.prepare(overwrite, corpus.path)
     run = _Run(folder, corpus, settings, quiet)
@@ -140,6 +139,11 @@ def _resumed(folder: RunFolder, file: str | Path | None, changes: dict[str, Any]
     resumable = {one.name for one in dataclasses.fields(Settings) if one.metadata["resumable"]}
     stored = Settings().replaced(noted["settings"])
     settings = stored.replaced(changes)
+    if stored.cell not in BUILT_IN and "cell" not in changes:
+        raise ModelFolderError(
+            f"{folder.path} was begun with a cell of its user's own, {stored.cell}, and a folder's word is never "
+            f"enough to import code. If you trust that code, give it: --cell {stored.cell}"
+        )
     if fixed := sorted(name for name in changes if name not in resumable and _differs(stored, settings, name)):
         raise InvalidValue(
             f"a resumed run keeps its settings; only {', '.join(sorted(resumable))} may change, got {', '.join(fixed)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from ostinato.errors import InvalidType, InvalidValue
+from ostinato.models.cell_names import name_of_cell
 from ostinato.models.needs import need
 
 DEFAULT_STEPS = 1250
@@ -183,9 +184,11 @@ def _hints() -> dict[str, Any]:
 
 
 def _converted(name: str, value: Any) -> Any:
-    """What YAML and flags write differently from Python: a length of time, a whole number where a fraction may be."""
+    """The field's own type: of a length of time, a class, a whole number where a fraction may be."""
     if name == "time_budget" and isinstance(value, str):
         return parse_seconds(value)
+    if name == "cell" and isinstance(value, type):
+        return name_of_cell(value)
     kind = _hints()[name]
     if type(value) is int and kind in (float, float | None):
         return float(value)
