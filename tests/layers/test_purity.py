@@ -131,3 +131,13 @@ def test_in_inference_mode(mode) -> None:
         tape = ostinato.record(layer, x)
     assert torch.equal(layer(x.clone(), lengths=[6, 0, 2])[0], first)
     assert tape["l0"]["h"].shape == (6, 3, 5)
+
+
+def test_an_error_inside_a_step_says_what_the_step_was_given() -> None:
+    class Wrong(Base):
+        def step(self, x, h):
+            return torch.tanh(self.linear(x))
+
+    with pytest.raises(RuntimeError, match=r"mat1 and mat2") as caught:
+        ostinato.Recurrent(Wrong, 4, 5)(torch.randn(6, 3, 4))
+    assert caught.value.__notes__ == ["This happened in Wrong.step, which was given x (3, 4), h (3, 5)."]

@@ -37,7 +37,16 @@ def check(call: LayerCall) -> bool:
         devices = [first.device] if first.is_cuda else []
         # Copies made outside inference mode have version counters, whatever mode the caller is in.
         with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices):
-            _check_cell(cell, first, tuple(s[:rows] for s in states), given)
+            active = tuple(s[:rows] for s in states)
+            try:
+                _check_cell(cell, first, active, given)
+            except CellError:
+                raise
+            except Exception as error:
+                named = zip(("x", *cell.state_names, *given), (first, *active, *given.values()), strict=True)
+                shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in named)
+                error.add_note(f"This happened in {type(cell).__name__}.step, which was given {shapes}.")
+                raise
     return True
 
 

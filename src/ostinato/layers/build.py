@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -12,6 +13,10 @@ import torch
 from ostinato.cells import checks
 from ostinato.cells.cell import Cell
 from ostinato.errors import CellError, InvalidType, InvalidValue
+
+
+LAYER_OPTIONS = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "engine", "initial_state")
+"""What a layer takes itself: a misspelt one arrives here as an option of the cell."""
 
 
 def build_cell(
@@ -40,7 +45,9 @@ def build_cell(
         unknown.append("bias")
     if unknown:
         listed = ", ".join(name for name in known if name not in offered) or "none"
-        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {listed}")
+        near = get_close_matches(unknown[0], [*known, *LAYER_OPTIONS], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near and near[0] != unknown[0] else ""
+        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {listed}{hint}")
     with torch.device(device) if device is not None and "device" not in keywords else nullcontext():
         cell = cell_type(input_size, hidden_size, **keywords, **options)
     return cell.to(dtype=dtype) if dtype is not None and "dtype" not in keywords else cell
