@@ -105,13 +105,14 @@ def test_backward_in_eval_mode(make, x) -> None:
 class Count(nn.Module):
     """A parametrization that counts how often it is computed."""
 
-    def __init__(self):
+    def __init__(self, factor=0.5):
         super().__init__()
         self.calls = 0
+        self.factor = factor
 
     def forward(self, weight):
         self.calls += 1
-        return 0.5 * weight
+        return self.factor * weight
 
 
 @pytest.mark.parametrize("engine", ["loop", "auto"])
@@ -120,11 +121,12 @@ def test_parametrizations_act_once_a_forward(engine, x) -> None:
     plain = copy.deepcopy(layer)
     with torch.no_grad():
         plain.weight_hh_l0.mul_(0.5)
-    count = Count()
-    parametrize.register_parametrization(layer, "weight_hh_l0", count)
-    count.calls = 0
-    torch.testing.assert_close(out(layer, x), out(plain, x))
-    assert count.calls == 1
+    for name, factor in (("weight_hh_l0", 0.5), ("weight_ih_l0", 1.0)):
+        count = Count(factor)
+        parametrize.register_parametrization(layer, name, count)
+        count.calls = 0
+        torch.testing.assert_close(out(layer, x), out(plain, x))
+        assert count.calls == 1
     out(layer, x).sum().backward()
     assert layer.parametrizations.weight_hh_l0.original.grad is not None
 

@@ -28,8 +28,8 @@ def operator(cell: Cell) -> str | None:
     return None
 
 
-def why_not(input: Tensor, weight: Tensor) -> str | None:
-    """Why torch's operators cannot run this input with these weights, or None if they can."""
+def why_not(input: Tensor) -> str | None:
+    """Why torch's operators cannot run this input now, or None if they can."""
     if input.dtype not in DTYPES:
         return f"torch's fused kernels do not take {input.dtype}"
     if torch._C._functorch.peek_interpreter_stack() is not None:

@@ -23,6 +23,10 @@ class Choice:
     why: str
 
 
+LOOP_ASKED, ATEN_ASKED = Choice("loop", "asked for"), Choice("aten", "asked for")
+ATEN_BY_RULE = Choice("aten", "torch has a fused kernel for this cell")
+
+
 def check(name: str) -> str:
     """``name`` if it is an engine's, else InvalidValue with the nearest."""
     return checks.one_of("engine", name, ENGINES)
@@ -65,9 +69,9 @@ def choose(asked_for: str, against_aten: str | None) -> Choice:
         EngineError: ``"aten"`` was asked for by name and cannot run this.
     """
     if asked_for == "loop":
-        return Choice("loop", "asked for")
+        return LOOP_ASKED
     if against_aten is None:
-        return Choice("aten", "asked for" if asked_for == "aten" else "torch has a fused kernel for this cell")
+        return ATEN_ASKED if asked_for == "aten" else ATEN_BY_RULE
     if asked_for == "aten":
         raise EngineError(f"engine 'aten' cannot run this: {against_aten}; engine='auto' takes one that can ('loop')")
     return Choice("loop", against_aten)

@@ -152,9 +152,8 @@ class Recurrent(nn.Module):
 
     def choice(self) -> choose.Choice:
         """Which engine runs an ordinary call now, and why."""
-        weight = self._weight()
-        against = self._against_aten(weight if weight is not None else torch.empty(0), weight)
-        return choose.choose(choose.asked(self._engine), against)
+        weight = self._raw_weight()
+        return self._choose(torch.empty(0) if weight is None else weight)
 
     def forward(
         self,
@@ -202,20 +201,18 @@ class Recurrent(nn.Module):
     def _run(
         self, input: Any, hx: Any, lengths: Any, condition: Any, streams: Mapping[str, Any], watch: Watch | None
     ) -> tuple[Batch, Any, Any]:
-        weight = self._weight()
-        batch = Batch.of(self, input, lengths, weight)
+        batch = Batch.of(self, input, lengths, self._raw_weight())
         network = self._initial(batch, hx, condition)
         given: Streams = ({}, {})
         if streams or self._streams:
             given = sort_streams(self.cell_type.__name__, batch, self._streams, streams)
-        engine = self._choose(batch, weight, watch)
+        engine = "loop" if watch is not None or batch.data.shape[0] == 0 else self._choose(batch.data).engine
         if engine == "aten" and self._fits_one_call(batch):
-            weights = [getattr(self, name) for name in self._weight_names]
             output, network = aten.run_stack(
                 self._operator or "",
                 batch.data,
                 network,
-                weights,
+                self._weights(),
                 self.bias,
                 self.num_layers,
                 self.bidirectional,
@@ -225,11 +222,19 @@ class Recurrent(nn.Module):
             output, network = self._layer_by_layer(engine, batch, network, given, watch)
         return batch, batch.public(output), self._shape.public(batch.public_states(network))
 
-    def _weight(self) -> Tensor | None:
-        """A parameter whose dtype and device the input must have."""
-        if self._operator is not None:
-            return getattr(self, self._weight_names[0])
+    def _raw_weight(self) -> Tensor | None:
+        """A parameter whose dtype and device the input must have; raw, so that no parametrization is computed."""
+        if self._operator is not None and (weight := self._parameters.get(self._weight_names[0])) is not None:
+            return weight
         return checks.numeric(self.parameters())
+
+    def _weights(self) -> list[Tensor]:
+        """The effective parameters in torch's order, each read once; where all are plain, without detours."""
+        own: dict[str, Any] = self._parameters
+        try:
+            return [own[name] for name in self._weight_names]
+        except KeyError:
+            return [getattr(self, name) for name in self._weight_names]
 
     def _initial(self, batch: Batch, hx: Any, condition: Any) -> Network:
         name, shape, rows = type(self).__name__, self._shape, batch.rows
@@ -247,15 +252,12 @@ class Recurrent(nn.Module):
             return shape.zeros(rows, batch.data)
         return batch.sorted_states(network)
 
-    def _choose(self, batch: Batch, weight: Tensor | None, watch: Watch | None) -> str:
-        if watch is not None or batch.data.shape[0] == 0:
-            return "loop"
-        return choose.choose(choose.asked(self._engine), self._against_aten(batch.data, weight)).engine
-
-    def _against_aten(self, data: Tensor, weight: Tensor | None) -> str | None:
-        if self._operator is None or weight is None:
-            return f"{self.cell_type.__name__} is not one of torch's own cells"
-        return aten.why_not(data, weight)
+    def _choose(self, data: Tensor) -> choose.Choice:
+        if self._operator is None:
+            against: str | None = f"{self.cell_type.__name__} is not one of torch's own cells"
+        else:
+            against = aten.why_not(data)
+        return choose.choose(choose.asked(self._engine), against)
 
     def _fits_one_call(self, batch: Batch) -> bool:
         dropping = self.dropout > 0 and self.training and self.num_layers > 1

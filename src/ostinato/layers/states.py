@@ -47,8 +47,10 @@ class StateShape:
                 tuple(like.new_zeros(self.directions, rows, sizes[n]) for sizes in self.sizes)
                 for n in range(len(self.names))
             )
-        count = self.layers * self.directions
-        return tuple(like.new_zeros(count, rows, size) for size in self.sizes[0])
+        count, sizes = self.layers * self.directions, self.sizes[0]
+        first = like.new_zeros(count, rows, sizes[0])
+        # States of one width may begin as one tensor, as nothing ever writes to it.
+        return (first, *(first if size == sizes[0] else like.new_zeros(count, rows, size) for size in sizes[1:]))
 
     def check(self, owner: str, hx: Any, rows: int, batched: bool, like: Tensor) -> Network:
         """The caller's ``hx`` as a Network of batched states, or an error that gives the shape it must have."""
