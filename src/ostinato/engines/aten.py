@@ -66,6 +66,8 @@ def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
     return output, tuple(finals)
 
 
+# AOTAutograd cannot trace torch's LSTM for training: torch.compile breaks its graph here, as it does for torch.nn's.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def run_stack(
     name: str,
     input: Tensor,
@@ -77,32 +79,16 @@ def run_stack(
     batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A whole stack without dropout in one call: states (D·L, B, ·), weights in torch's order."""
+    hx = tuple(states) if name == "lstm" else states[0]
+    # Without dropout "train" only says whether a backward may follow, and in eval mode one may.
+    options = (weights, bias, layers, 0.0, torch.is_grad_enabled(), bidirectional)
+    arguments = (input, hx, *options, False) if batch_sizes is None else (input, batch_sizes, hx, *options)
+    operation = getattr(_VF, name)
     if input.is_cuda:
         # cuDNN copies weights that do not lie in one block, and says so; parameters here are ordinary ones.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-            return _run(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
-    return _run(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
-
-
-# AOTAutograd cannot trace torch's LSTM for training: torch.compile breaks its graph here, as it does for torch.nn's.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _run(
-    name: str,
-    input: Tensor,
-    states: Sequence[Tensor],
-    weights: list[Tensor],
-    bias: bool,
-    layers: int,
-    bidirectional: bool,
-    batch_sizes: Tensor | None,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    hx = tuple(states) if name == "lstm" else states[0]
-    function = getattr(_VF, name)
-    # Without dropout "train" only says whether a backward may follow, and in eval mode one may.
-    train = torch.is_grad_enabled()
-    if batch_sizes is None:
-        result = function(input, hx, weights, bias, layers, 0.0, train, bidirectional, False)
+            result = operation(*arguments)
     else:
-        result = function(input, batch_sizes, hx, weights, bias, layers, 0.0, train, bidirectional)
+        result = operation(*arguments)
     return result[0], result[1:]
