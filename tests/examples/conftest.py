@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 
@@ -31,12 +30,3 @@ def example(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
     """``example("hello")``: the module of that example, in an empty current folder."""
     monkeypatch.chdir(tmp_path)
     return load
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny networks wait for a second thread more than they gain; and examples may set the number themselves."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
