@@ -183,6 +183,12 @@ def test_an_empty_sequence_stays_in_the_graph() -> None:
             assert all(not p.grad.any() for n, p in layer.named_parameters() if n.startswith("weight_"))
 
 
+@pytest.mark.parametrize("value", ["1", True, [1.0]])
+def test_a_forget_bias_is_a_number(value) -> None:
+    with pytest.raises(TypeError, match=r"forget_bias must be a number"):
+        ostinato.LSTM(4, 5, forget_bias=value)
+
+
 def test_a_list_is_no_tuple() -> None:
     layer = ostinato.Recurrent(cell(lambda self, x, h, c: [h, c], state_names=("h", "c")), 4, 5)
     with pytest.raises(CellError, match=r"return a tuple, not a list"):

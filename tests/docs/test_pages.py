@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.support import pages
 
@@ -16,15 +15,6 @@ PAGES = sorted(DOCS.glob("*.md"))
 
 TRAINS_FOR_MINUTES = {"training.md"}
 """Pages whose code needs a text of the reader's own and minutes of training: it is only parsed."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny networks wait for a second thread more than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

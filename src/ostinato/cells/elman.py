@@ -11,13 +11,14 @@ from torch.nn.functional import linear
 
 from ostinato.cells import checks
 from ostinato.cells.cell import Cell
-from ostinato.cells.initialise import Init, recurrent_, uniform_
+from ostinato.cells.initialise import Init, uniform_
+from ostinato.cells.stacked import StackedCell
 
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 OUTPUTS = {"none": lambda y: y, "softmax": lambda y: torch.softmax(y, dim=-1), "sigmoid": torch.sigmoid}
 
 
-class RNNCell(Cell):
+class RNNCell(StackedCell):
     r"""The simple recurrent cell, under torch.nn.RNNCell's signature.
 
     .. math::
@@ -47,6 +48,8 @@ class RNNCell(Cell):
         torch.Size([3, 20])
     """
 
+    gates = 1
+
     def __init__(
         self,
         input_size: int,
@@ -58,20 +61,9 @@ class RNNCell(Cell):
         *,
         recurrent_init: Init = "uniform",
     ) -> None:
-        super().__init__(input_size, hidden_size)
-        self.bias = checks.flag("bias", bias)
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
         self.nonlinearity = checks.one_of("nonlinearity", nonlinearity, NONLINEARITIES)
-        self.recurrent_init = recurrent_init
-        kind = {"device": device, "dtype": dtype}
-        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size, **kind))
-        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size, **kind))
-        self.bias_ih = nn.Parameter(torch.empty(hidden_size, **kind)) if bias else None
-        self.bias_hh = nn.Parameter(torch.empty(hidden_size, **kind)) if bias else None
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        recurrent_(self.weight_hh, 1, self.recurrent_init)
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         f = NONLINEARITIES[self.nonlinearity]

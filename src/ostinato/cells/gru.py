@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells import checks
-from ostinato.cells.cell import Cell
-from ostinato.cells.initialise import Init, recurrent_
+from ostinato.cells.initialise import Init
+from ostinato.cells.stacked import StackedCell
 
 
-class GRUCell(Cell):
+class GRUCell(StackedCell):
     r"""The GRU cell whose reset gate acts after the product, under torch.nn.GRUCell's signature.
 
     .. math::
@@ -46,6 +45,8 @@ class GRUCell(Cell):
         torch.Size([2, 5])
     """
 
+    gates = 3
+
     def __init__(
         self,
         input_size: int,
@@ -56,20 +57,8 @@ class GRUCell(Cell):
         *,
         recurrent_init: Init = "uniform",
     ) -> None:
-        super().__init__(input_size, hidden_size)
-        self.bias = checks.flag("bias", bias)
-        self.recurrent_init = recurrent_init
-        kind = {"device": device, "dtype": dtype}
-        gates = 3 * hidden_size
-        self.weight_ih = nn.Parameter(torch.empty(gates, input_size, **kind))
-        self.weight_hh = nn.Parameter(torch.empty(gates, hidden_size, **kind))
-        self.bias_ih = nn.Parameter(torch.empty(gates, **kind)) if bias else None
-        self.bias_hh = nn.Parameter(torch.empty(gates, **kind)) if bias else None
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        recurrent_(self.weight_hh, 3, self.recurrent_init)
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         x_r, x_z, x_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=-1)

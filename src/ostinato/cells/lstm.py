@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ostinato.cells import checks
-from ostinato.cells.cell import Cell
-from ostinato.cells.initialise import Init, recurrent_
+from ostinato.cells.initialise import Init
+from ostinato.cells.stacked import StackedCell
 from ostinato.errors import InvalidType, InvalidValue
 
 
-class LSTMCell(Cell):
+class LSTMCell(StackedCell):
     r"""The LSTM cell with a forget gate, under torch.nn.LSTMCell's signature, with ``proj_size`` as an option.
 
     .. math::
@@ -57,6 +57,7 @@ class LSTMCell(Cell):
     """
 
     state_names = ("h", "c")
+    gates = 4
 
     def __init__(
         self,
@@ -70,21 +71,11 @@ class LSTMCell(Cell):
         forget_bias: float | None = None,
         recurrent_init: Init = "uniform",
     ) -> None:
-        super().__init__(input_size, hidden_size)
-        self.bias = checks.flag("bias", bias)
-        self.proj_size = _proj_size(proj_size, hidden_size)
-        if forget_bias is not None and (isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float))):
-            raise InvalidType(f"forget_bias must be a number or None, got {forget_bias!r}")
-        if forget_bias is not None and not bias:
-            raise InvalidValue(f"forget_bias = {forget_bias} needs bias=True: without biases there is none to set")
-        self.forget_bias = forget_bias
-        self.recurrent_init = recurrent_init
+        width = _proj_size(proj_size, checks.size("hidden_size", hidden_size)) or hidden_size
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init, width)
+        self.proj_size = proj_size
+        self.forget_bias = _forget_bias(forget_bias, bias)
         kind = {"device": device, "dtype": dtype}
-        gates, width = 4 * hidden_size, proj_size or hidden_size
-        self.weight_ih = nn.Parameter(torch.empty(gates, input_size, **kind))
-        self.weight_hh = nn.Parameter(torch.empty(gates, width, **kind))
-        self.bias_ih = nn.Parameter(torch.empty(gates, **kind)) if bias else None
-        self.bias_hh = nn.Parameter(torch.empty(gates, **kind)) if bias else None
         self.weight_hr = nn.Parameter(torch.empty(proj_size, hidden_size, **kind)) if proj_size else None
         self.reset_parameters()
 
@@ -94,7 +85,6 @@ class LSTMCell(Cell):
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
-        recurrent_(self.weight_hh, 4, self.recurrent_init)
         if self.forget_bias is not None and self.bias_ih is not None and self.bias_hh is not None:
             forget = slice(self.hidden_size, 2 * self.hidden_size)
             with torch.no_grad():
@@ -120,3 +110,13 @@ def _proj_size(value: Any, hidden_size: int) -> int:
             f"proj_size must be 0 (none) or between 1 and hidden_size - 1 = {hidden_size - 1}, got {value}"
         )
     return value
+
+
+def _forget_bias(value: Any, bias: bool) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidType(f"forget_bias must be a number or None, got {value!r}")
+    if not bias:
+        raise InvalidValue(f"forget_bias = {value} needs bias=True: without biases there is none to set")
+    return float(value)
