@@ -248,3 +248,42 @@ def test_the_schedule():
     assert learning_rate(1.0, 0, 10, 0.0) == pytest.approx(0.1)
     assert learning_rate(1.0, 50, 10, 0.5) == pytest.approx(0.505)
     assert learning_rate(1.0, 50, 0, 1.0) == pytest.approx(0.01)
+
+
+class NeedyCell(ostinato.Cell):
+    """Its constructor wants what no layer gives."""
+
+    def __init__(self, input_size, hidden_size, needed):
+        super().__init__(input_size, hidden_size)
+
+    def step(self, x, h):
+        return h
+
+
+class FailingCell(ostinato.Cell):
+    def step(self, x, h):
+        return h @ x
+
+
+class ShrinkingCell(ostinato.Cell):
+    def step(self, x, h):
+        return h[:, 1:]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cell": NeedyCell}, r"TypeError: .*'needed'"),
+        ({"cell": FailingCell}, r"FailingCell does not work with these settings: RuntimeError: mat1"),
+        ({"cell": ShrinkingCell}, r"must return h as \(batch, 12\)"),
+        ({"device": "cuda"}, r"finds no CUDA GPU"),
+        ({"batch_size": 0}, r"at least 1"),
+    ],
+)
+def test_bad_input_never_costs_the_run_that_was_to_be_replaced(text, tmp_path, monkeypatch, changes, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    train(text, tmp_path / "m", steps=2, **SMALL)
+    before = {path: path.read_bytes() for path in (tmp_path / "m").rglob("*") if path.is_file()}
+    with pytest.raises((ValueError, TypeError), match=message):
+        train(text, tmp_path / "m", overwrite=True, **(SMALL | changes))
+    assert {path: path.read_bytes() for path in (tmp_path / "m").rglob("*") if path.is_file()} == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from ostinato.cells.cell import Cell
-from ostinato.errors import DataError, InvalidValue, ModelFolderError
+from ostinato.errors import DataError, InvalidValue, ModelFolderError, OstinatoError
 from ostinato.models.cell_names import BUILT_IN, cell_named
 from ostinato.models.evaluation import Evaluation
 from ostinato.models.folder import save
@@ -126,8 +127,9 @@ def _begun(folder: RunFolder, file: str | Path | None, settings: Settings, overw
         raise InvalidValue("a text file is needed: ostinato train FILE")
     settings = settings.replaced({"cell": cell_named(settings.cell)})
     corpus = open_corpus(Path(file), settings.tokens, settings.validation_fraction, settings.sequence_length)
-    folder.prepare(overwrite, corpus.path)
+    # Whatever can be wrong with the settings shows here, before a run that is to be replaced is touched.
     run = _Run(folder, corpus, settings, quiet)
+    folder.prepare(overwrite, corpus.path)
     # A folder that is killed before its first validation is a model all the same: one that has learnt nothing.
     save(run.learner.task.finished(figures(run.learner, None)), folder.path)
     folder.write_run(corpus.path, corpus.fingerprint, dataclasses.asdict(settings))
@@ -181,15 +183,8 @@ class _Run:
         self.out = console()
         self.out.quiet = quiet
         torch.manual_seed(settings.seed)
-        size = LanguageModelSize(
-            vocabulary_size=corpus.vocabulary.size,
-            hidden_size=settings.hidden_size,
-            num_layers=settings.num_layers,
-            input=settings.input,
-            embedding_size=settings.embedding_size,
-            dropout=settings.dropout,
-        )
-        network = LanguageModel(size, cell_named(settings.cell))
+        network = _network(settings, corpus.vocabulary.size)
+        self.accelerator = _accelerator(settings.device)
         task = LanguageModelling(network, corpus, settings.validation_limit)
         self.learner = Learner(task, settings, total_steps(settings, len(corpus.training)))
 
@@ -217,7 +212,7 @@ class _Run:
         batches = Batches(self.corpus, settings.batch_size, settings.sequence_length, settings.seed, ENDLESS)
         with quiet_lightning():
             trainer = need("lightning.pytorch").Trainer(
-                accelerator=_accelerator(settings.device),
+                accelerator=self.accelerator,
                 devices=1,
                 max_epochs=1,
                 logger=False,
@@ -280,6 +275,37 @@ class _Run:
             curve,
             self.learner.network.cell_type,
         )
+
+
+def _network(settings: Settings, vocabulary_size: int) -> LanguageModel:
+    """The untrained model, once its cells have gone forward and back: a cell that fails does so before it costs a file.
+
+    Raises:
+        InvalidValue: the cell's own code fails.
+        OstinatoError: the cell breaks its contract.
+    """
+    size = LanguageModelSize(
+        vocabulary_size=vocabulary_size,
+        hidden_size=settings.hidden_size,
+        num_layers=settings.num_layers,
+        input=settings.input,
+        embedding_size=settings.embedding_size,
+        dropout=settings.dropout,
+    )
+    try:
+        network = LanguageModel(size, cell_named(settings.cell))
+        with torch.random.fork_rng(devices=[]):
+            # On a copy, so that nothing a cell computes on the way can be felt by the run.
+            output, _ = copy.deepcopy(network.stack)(torch.zeros(2, 2, network.stack.input_size))
+            output.sum().backward()
+    except OstinatoError:
+        raise
+    except Exception as error:
+        raise InvalidValue(
+            f"a model of the cell {settings.cell} does not work with these settings: {type(error).__name__}: {error}; "
+            f"--debug shows where"
+        ) from error
+    return network
 
 
 def _accelerator(device: str) -> str:
