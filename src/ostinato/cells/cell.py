@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -104,8 +105,7 @@ class Cell(nn.Module):
     @classmethod
     def streams(cls) -> dict[str, bool]:
         """The keyword-only parameters of ``step``: name → whether a call must give it."""
-        parameters = inspect.signature(cls.step).parameters.values()
-        return {p.name: p.default is p.empty for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return dict(_keywords(cls.step))
 
     def reset_parameters(self) -> None:
         """Draw the cell's own parameters from U(-1/√H, 1/√H), in the order they were registered, as torch.nn does."""
@@ -201,6 +201,13 @@ class Cell(nn.Module):
             if parameter.default is not parameter.empty and value != parameter.default:
                 text += f", {parameter.name}={value!r}"
         return text
+
+
+@lru_cache(maxsize=256)
+def _keywords(step: Callable[..., Any]) -> tuple[tuple[str, bool], ...]:
+    """The keyword-only parameters of a step, looked up once: a cell in a user's own loop asks at every step."""
+    parameters = inspect.signature(step).parameters.values()
+    return tuple((p.name, p.default is p.empty) for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 RESERVED = frozenset({"input", "hx", "lengths", "condition", "layer", "grad"})

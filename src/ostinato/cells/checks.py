@@ -40,9 +40,13 @@ def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     allowed = tuple(allowed)
     if value in allowed:
         return str(value)
-    near = get_close_matches(str(value), allowed, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InvalidValue(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint}")
+    raise InvalidValue(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}{nearest(value, allowed)}")
+
+
+def nearest(value: Any, known: Iterable[str]) -> str:
+    """The end of a message: the known name that is nearest to a misspelt one, or nothing."""
+    near = get_close_matches(str(value), list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def tensor(owner: str, name: str, value: Any) -> None:
@@ -110,10 +114,9 @@ def stream_names(owner: str, known: Mapping[str, bool], given: Iterable[str]) ->
     given = tuple(given)
     for name in given:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise InvalidType(
-                f"{owner}.step has no keyword-only parameter {name!r} (it has: {', '.join(known) or 'none'}){hint}"
+                f"{owner}.step has no keyword-only parameter {name!r} (it has: {', '.join(known) or 'none'})"
+                f"{nearest(name, known)}"
             )
     missing = [name for name, needed in known.items() if needed and name not in given]
     if missing:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -44,9 +43,8 @@ def build_cell(
         unknown.append("bias")
     if unknown:
         listed = ", ".join(name for name in known if name not in offered) or "none"
-        near = get_close_matches(unknown[0], [*known, *LAYER_OPTIONS], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near and near[0] != unknown[0] else ""
-        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {listed}{hint}")
+        near = checks.nearest(unknown[0], [name for name in (*known, *LAYER_OPTIONS) if name != unknown[0]])
+        raise InvalidType(f"{cell_type.__name__} has no option {unknown[0]!r}; it has: {listed}{near}")
     with torch.device(device) if device is not None and "device" not in keywords else nullcontext():
         cell = cell_type(input_size, hidden_size, **keywords, **options)
     return cell.to(dtype=dtype) if dtype is not None and "dtype" not in keywords else cell

@@ -124,11 +124,11 @@ def suffix(layer: int, direction: int) -> str:
     return f"_l{layer}" + ("_reverse" if direction else "")
 
 
-def map_network(function: Callable[[Tensor], Tensor], network: Network) -> Network:
-    """Apply a function to every tensor."""
-    return tuple(
-        tuple(function(t) for t in state) if isinstance(state, tuple) else function(state) for state in network
-    )
+def map_network(function: Callable[[Tensor], Tensor], network: Any) -> Any:
+    """Apply a function to every tensor, in the same nesting."""
+    if isinstance(network, Tensor):
+        return function(network)
+    return tuple(map_network(function, part) for part in network)
 
 
 def make_initial(

@@ -7,17 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
+from ostinato.layers.states import map_network
+
 State = Tensor | tuple[Any, ...] | None
 """Tensors (L, B, H), one for each state of the cell; nested by layer where layers differ in width; None for zeros."""
 
 
 def map_state(function: Callable[[Tensor], Tensor], state: State) -> State:
     """``function`` of every tensor of ``state``, in the same nesting."""
-    if state is None:
-        return None
-    if isinstance(state, Tensor):
-        return function(state)
-    return tuple(map_state(function, part) for part in state)
+    return None if state is None else map_network(function, state)
 
 
 def detached(state: State) -> State:
