@@ -22,6 +22,7 @@ FLOORS = (
     ("inspection", "functional", "layouts"),
     ("layers",),
     ("engines",),
+    ("compiler",),
     ("cells",),
     ("errors", "version"),
 )

@@ -1,0 +1,1 @@
+"""The CPU back-end: from a graph to machine code, through llvmlite."""

@@ -1,0 +1,214 @@
+"""What a graph means, in plain PyTorch: every pass must keep it, and every kernel must agree with it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ostinato.compiler.graph import Graph, Node
+
+POINTWISE: dict[str, Callable[..., Tensor]] = {
+    # one value
+    "neg": torch.neg,
+    "abs": torch.abs,
+    "sign": torch.sign,
+    "exp": torch.exp,
+    "expm1": torch.expm1,
+    "log": torch.log,
+    "log1p": torch.log1p,
+    "sqrt": torch.sqrt,
+    "rsqrt": torch.rsqrt,
+    "reciprocal": torch.reciprocal,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "erf": torch.erf,
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "round": torch.round,
+    "trunc": torch.trunc,
+    "not": torch.logical_not,
+    # two
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "pow": torch.pow,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "remainder": torch.remainder,
+    "fmod": torch.fmod,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "and": torch.logical_and,
+    "or": torch.logical_or,
+    # three
+    "where": torch.where,
+}
+"""Operations the native back-end emits, element by element."""
+
+COMPOSITE: dict[str, Callable[..., Tensor]] = {
+    "softplus": F.softplus,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "elu": torch.ops.aten.elu,
+    "leaky_relu": F.leaky_relu,
+    "hardtanh": F.hardtanh,
+    "hardsigmoid": F.hardsigmoid,
+    "hardswish": F.hardswish,
+    "mish": F.mish,
+    "logsigmoid": F.logsigmoid,
+    "clamp": torch.clamp,
+    "atan": torch.atan,
+}
+"""Pointwise operations that are differentiated as torch does it, and then expanded (``expand.py``)."""
+
+
+def run(graph: Graph, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Evaluate a graph. Values with rows come as (rows, *shape), others as (*shape)."""
+    rows = next((v.shape[0] for n, v in values.items() if graph.inputs[n].rows), 0)
+    like = next((v for v in values.values() if v.is_floating_point()), torch.empty(0))
+    done: dict[int, Any] = {id(node): values[name] for name, node in graph.inputs.items() if name in values}
+    for node in graph.nodes():
+        if id(node) not in done and node.op != "input":
+            done[id(node)] = evaluate(node, tuple(done[id(i)] for i in node.inputs), rows, like)
+    return {name: _full(done[id(node)], node, rows, like) for name, node in graph.outputs.items()}
+
+
+def _full(value: Any, node: Node, rows: int, like: Tensor) -> Tensor:
+    return value if isinstance(value, Tensor) else like.new_full((rows,), value)
+
+
+def evaluate(node: Node, inputs: tuple[Any, ...], rows: int, like: Tensor) -> Any:
+    """One operation on its inputs' values; a constant is a Python number."""
+    op, lead = node.op, int(node.rows)
+    if op == "const":
+        return node["value"]
+    if op in POINTWISE:
+        return _pointwise(POINTWISE[op], op, inputs, like)
+    if op in COMPOSITE:
+        return COMPOSITE[op](*inputs, **dict(node.attrs))
+    if op == "broadcast":
+        value = inputs[0]
+        if not isinstance(value, Tensor):
+            return torch.full((rows, *node.shape), value, dtype=_dtype(node, like), device=like.device)
+        if node.inputs[0].rows:
+            value = value.reshape(rows, *(1,) * (len(node.shape) - len(node.inputs[0].shape)), *node.inputs[0].shape)
+        return value.expand(rows, *node.shape)
+    if op in VIEWS:
+        return VIEWS[op](node, inputs, lead, rows)
+    if op in REDUCTIONS:
+        axes = [a + lead for a in node["axes"]]
+        return REDUCTIONS[op](inputs[0], axes)
+    if op == "linear":
+        return _linear(*inputs)
+    if op == "detach":
+        return inputs[0].detach()
+    if op == "clip_gradient":
+        return ClipGradient.apply(inputs[0], node["limit"])
+    if op == "aten":
+        return _aten(node, inputs)
+    if op in NORMALISING:
+        return NORMALISING[op](node, inputs[0])
+    raise NotImplementedError(op)
+
+
+def _pointwise(function: Callable[..., Tensor], op: str, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
+    if op in ("maximum", "minimum", "where", "pow", "remainder", "fmod", "and", "or") or not any(
+        isinstance(i, Tensor) for i in inputs
+    ):
+        inputs = tuple(
+            i
+            if isinstance(i, Tensor)
+            else torch.tensor(i, dtype=torch.bool if isinstance(i, bool) else like.dtype, device=like.device)
+            for i in inputs
+        )
+    return function(*inputs)
+
+
+def _dtype(node: Node, like: Tensor) -> torch.dtype:
+    return torch.bool if node.dtype == "bool" else like.dtype
+
+
+def _linear(value: Tensor, weight: Tensor) -> Tensor:
+    if weight.dim() == 2:
+        return F.linear(value, weight)
+    return torch.einsum("bhk,hnk->bhn", value, weight)
+
+
+VIEWS: dict[str, Callable[[Node, tuple[Any, ...], int, int], Tensor]] = {
+    "slice": lambda node, v, lead, rows: v[0][
+        (slice(None),) * (node["axis"] + lead) + (slice(node["start"], node["stop"], node["step"]),)
+    ],
+    "cat": lambda node, v, lead, rows: torch.cat(v, dim=node["axis"] + lead),
+    "reshape": lambda node, v, lead, rows: v[0].reshape(*(v[0].shape[:1] if lead else ()), *node.shape),
+    "permute": lambda node, v, lead, rows: v[0].permute(*((0,) if lead else ()), *(d + lead for d in node["dims"])),
+}
+
+REDUCTIONS: dict[str, Callable[[Tensor, list[int]], Tensor]] = {
+    "sum": lambda v, axes: v.sum(axes, keepdim=True),
+    "amax": lambda v, axes: v.amax(axes, keepdim=True),
+    "amin": lambda v, axes: v.amin(axes, keepdim=True),
+}
+
+NORMALISING: dict[str, Callable[[Node, Tensor], Tensor]] = {
+    "softmax": lambda node, v: torch.softmax(v, dim=-1),
+    "log_softmax": lambda node, v: torch.log_softmax(v, dim=-1),
+    "logsumexp": lambda node, v: torch.logsumexp(v, dim=-1, keepdim=True),
+    "norm": lambda node, v: torch.linalg.vector_norm(v, dim=-1, keepdim=True),
+    "layer_norm": lambda node, v: F.layer_norm(v, node.shape[-1:], eps=node["eps"]),
+}
+"""Over the last axis; differentiated as torch does it, and then expanded (``expand.py``). No weights of their own."""
+
+
+class ClipGradient(torch.autograd.Function):
+    """The value itself; its gradient is clamped to ±limit."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, limit: float) -> Tensor:
+        ctx.limit = limit
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0].clamp(-ctx.limit, ctx.limit), None
+
+
+def _aten(node: Node, inputs: tuple[Any, ...]) -> Any:
+    """An operation of torch's own on parameters only, with its arguments as they were called.
+
+    ``target`` is ``"aten.mul.Tensor"``; ``args`` and ``kwargs`` are JSON-like, a tensor in them is ``{"%": n}``, the
+    n-th input; ``{"dtype": "float32"}`` and the like stand for torch's own constants; ``result`` picks one of several.
+    """
+    overload: Any = torch.ops
+    for part in node["target"].split("."):
+        overload = getattr(overload, part)
+    args = unpack(node["args"], inputs)
+    result = overload(*args, **unpack(node["kwargs"], inputs))
+    return result if node["result"] is None else result[node["result"]]
+
+
+def unpack(value: Any, inputs: tuple[Any, ...]) -> Any:
+    """JSON-like arguments with tensors and torch's constants put back."""
+    if isinstance(value, list | tuple):
+        return [unpack(v, inputs) for v in value]
+    if isinstance(value, dict):
+        if "%" in value:
+            return inputs[value["%"]]
+        if "torch" in value:
+            return getattr(torch, value["torch"])
+        if "device" in value:
+            return next((i.device for i in inputs if isinstance(i, Tensor)), torch.device(value["device"]))
+        return {key: unpack(v, inputs) for key, v in value.items()}
+    return value
