@@ -10,10 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Vector:
-    """A vector type: ``element`` is ``"float"`` or ``"double"``; one lane is the scalar itself."""
+    """A vector type: ``element`` is ``"float"`` or ``"double"``; one lane is the scalar itself.
+
+    ``fused`` and ``rounding`` say whether the target has one instruction for a multiply-add, and for rounding to a
+    whole number; where it has none, LLVM would call the C library.
+    """
 
     element: str
     lanes: int
+    fused: bool = True
+    rounding: bool = True
 
     @property
     def type(self) -> str:
