@@ -28,8 +28,8 @@ def _sign(m: Lanes, x: str) -> str:
 
 
 def _relu(m: Lanes, x: str) -> str:
-    """NaN stays NaN; -0 becomes 0, as in torch."""
-    return m.select(m.compare("ule", x, 0.0), m.select(m.compare("uno", x, x), x, 0.0), x)
+    """NaN and -0 stay what they are, as in torch."""
+    return m.higher(x, 0.0)
 
 
 def _extreme(how: str) -> Callable[[Lanes, str, str], str]:
