@@ -1,0 +1,106 @@
+"""The inner product kernel: a block of rows times a few vectors of columns, added up in registers over k.
+
+Every row's sum runs over k in order, whatever block the row is in, so a result depends neither on the number of
+threads nor on the rest of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ostinato.compiler.cpu.targets import Target
+from ostinato.compiler.cpu.text import Code, Vector
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a processor's registers are shared out.
+
+    Attributes:
+        vectors: the most vectors of columns in one kernel.
+        rows: the most rows for 1, 2, … vectors.
+    """
+
+    vectors: int
+    rows: tuple[int, ...]
+
+
+def shape(target: Target) -> Shape:
+    """Accumulators, one vector of weights a column, and one broadcast must fit without a spill."""
+    return Shape(4, (8, 8, 8, 6)) if target.registers >= 32 else Shape(2, (6, 5))
+
+
+def emit(
+    code: Code,
+    vector: Vector,
+    rows: Sequence[str],
+    columns: int,
+    inner: int,
+    weights: str,
+    scratch: Sequence[Sequence[str]],
+) -> None:
+    """``scratch[r][c] = sum over k of rows[r][k] · weights[k][c]``.
+
+    Args:
+        rows: a pointer to each row's first element.
+        columns: how many vectors.
+        inner: K.
+        weights: packed as [k][column][lane], aligned to the vector.
+        scratch: where each vector of sums goes, aligned.
+    """
+    t, element, lanes = vector.type, vector.element, vector.lanes
+    before, head, done = code.name("before"), code.name("k"), code.name("done")
+    code.do(f"br label %{before}")
+    code.label(before)
+    code.do(f"br label %{head}")
+    code.label(head)
+    k, following = "%" + code.name("k"), "%" + code.name("k")
+    code.do(f"{k} = phi i64 [ 0, %{before} ], [ {following}, %{head} ]")
+    sums = [["%" + code.name("s") for _ in range(columns)] for _ in rows]
+    added = [["%" + code.name("s") for _ in range(columns)] for _ in rows]
+    for r in range(len(rows)):
+        for c in range(columns):
+            code.do(f"{sums[r][c]} = phi {t} [ {zero(vector)}, %{before} ], [ {added[r][c]}, %{head} ]")
+    first = code.let(f"mul nuw nsw i64 {k}, {columns * lanes}")
+    panel = code.let(f"getelementptr inbounds {element}, ptr {weights}, i64 {first}")
+    loaded = []
+    for c in range(columns):
+        place = code.let(f"getelementptr inbounds {element}, ptr {panel}, i64 {c * lanes}")
+        loaded.append(code.let(f"load {t}, ptr {place}, align {lanes * vector.bytes}"))
+    for r, row in enumerate(rows):
+        place = code.let(f"getelementptr inbounds {element}, ptr {row}, i64 {k}")
+        one = splat(code, vector, code.let(f"load {element}, ptr {place}, align {vector.bytes}"))
+        for c in range(columns):
+            code.do(f"{added[r][c]} = {multiply_add(code, vector, one, loaded[c], sums[r][c])}")
+    code.do(f"{following} = add nuw nsw i64 {k}, 1")
+    more = code.let(f"icmp ult i64 {following}, {inner}")
+    code.do(f"br i1 {more}, label %{head}, label %{done}")
+    code.label(done)
+    for r in range(len(rows)):
+        for c in range(columns):
+            code.do(f"store {t} {added[r][c]}, ptr {scratch[r][c]}, align {lanes * vector.bytes}")
+
+
+def multiply_add(code: Code, vector: Vector, a: str, b: str, c: str) -> str:
+    """The instruction ``a · b + c``, to stand on the right of a name."""
+    t = vector.type
+    if vector.fused:
+        name = f"llvm.fma.{vector.suffix}"
+        code.declarations[name] = f"declare {t} @{name}({t}, {t}, {t})"
+        return f"call {t} @{name}({t} {a}, {t} {b}, {t} {c})"
+    product = code.let(f"fmul {t} {a}, {b}")
+    return f"fadd {t} {product}, {c}"
+
+
+def splat(code: Code, vector: Vector, scalar: str) -> str:
+    """A scalar in every lane."""
+    if vector.lanes == 1:
+        return scalar
+    t = vector.type
+    first = code.let(f"insertelement {t} poison, {vector.element} {scalar}, i64 0")
+    return code.let(f"shufflevector {t} {first}, {t} poison, <{vector.lanes} x i32> zeroinitializer")
+
+
+def zero(vector: Vector) -> str:
+    return vector.number(0.0) if vector.lanes == 1 else "zeroinitializer"

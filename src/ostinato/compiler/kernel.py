@@ -1,0 +1,305 @@
+"""A program as machine code: one loop compiled for what is wanted of it, called with the buffers of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ostinato.compiler.cpu.launch import Call, Machine, compiled, run, share
+from ostinato.compiler.cpu.layout import Buffer
+from ostinato.compiler.graph import Graph
+from ostinato.compiler.program import Gradients, Loop, Program, Ran, WeightGradient
+from ostinato.compiler.rebuild import trimmed
+from ostinato.compiler.reference import previous
+
+Grads = Mapping[str, Tensor | None]
+
+
+class Kernel:
+    """The loops of one program, each compiled when it is first needed.
+
+    Args:
+        program: what to compile.
+        dtype: torch.float32 or torch.float64.
+    """
+
+    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+        self.program, self.dtype = program, dtype
+        self._forward: dict[bool, Machine] = {}
+        self._backward: dict[frozenset[str], tuple[Machine, dict[str, str]]] = {}
+
+    def forward(self, loops: Sequence[Loop], save: bool) -> tuple[Tensor, list[Ran]]:
+        """Run the directions of a layer.
+
+        Args:
+            loops: one a direction, on the same rows and steps.
+            save: keep what the backward reads.
+
+        Returns:
+            The joint output, (N, D·width), and what each direction put out; its ``output`` is a part of the joint one.
+        """
+        machine = self.machine(save)
+        width = machine.layout.buffers["output"].width
+        total = _total(loops[0])
+        first = next(iter(loops[0].states.values()))
+        joint = first.new_empty(total, len(loops) * width)
+        calls, rans = [], []
+        for d, loop in enumerate(loops):
+            ran = self._ran(machine, loop, joint.narrow(1, d * width, width), total)
+            call = _call(machine, loop, descending=loop.reverse)
+            call.streams(loop.streams)
+            call.constants(loop.constants)
+            call.params(loop.params)
+            call.states(loop.states)
+            call.streams({"output": ran.output, **ran.saved})
+            call.streams({f"traj.{n}": t for n, t in ran.trajectories.items() if t is not ran.output})
+            calls.append(call)
+            rans.append(ran)
+        run(machine, calls)
+        for call, ran in zip(calls, rans, strict=True):
+            ran.finals.update(call.finals())
+        return joint, rans
+
+    def backward(
+        self,
+        loops: Sequence[Loop],
+        rans: Sequence[Ran],
+        grad_output: Tensor | None,
+        grad_finals: Sequence[Grads],
+        wanted: frozenset[str] | set[str],
+    ) -> list[Gradients]:
+        """The gradients of what each direction read.
+
+        Args:
+            grad_output: of the joint output, (N, D·width), or None.
+            grad_finals: by state, for each direction.
+            wanted: names of streams, constants, states and params; no other is computed.
+        """
+        backward = self.program.backward
+        assert backward is not None, "the program was built without a backward"
+        machine, streams = self.gradient_machine(frozenset(wanted))
+        width = self.program.forward.outputs["output"].width
+        total = _total(loops[0])
+        calls, made = [], []
+        for d, (loop, ran) in enumerate(zip(loops, rans, strict=True)):
+            call = _call(machine, loop, descending=not loop.reverse)
+            like = next(iter(loop.states.values()))
+            outputs = {
+                name: like.new_empty(total, machine.layout.buffers[name].width) for name in set(streams.values())
+            }
+            call.streams({**loop.streams, **ran.saved, **outputs})
+            call.streams({f"new.{n}": t for n, t in ran.trajectories.items()})
+            call.previous(loop.states, ran.trajectories)
+            call.constants(loop.constants)
+            call.params(loop.params)
+            call.output_gradient(None if grad_output is None else grad_output.narrow(1, d * width, width), total)
+            call.states({f"grad.{n}": _initial(g, loop.states[n]) for n, g in grad_finals[d].items()})
+            sums = {
+                name: like.new_zeros(loop.rows, b.width)
+                for name, b in machine.layout.buffers.items()
+                if b.kind == "rows" and name.startswith("sum.")
+            }
+            call.constants(sums)
+            calls.append(call)
+            made.append((outputs, sums))
+        run(machine, calls)
+        return [
+            self._gradients(loop, ran, call, streams, outputs, sums, wanted)
+            for loop, ran, call, (outputs, sums) in zip(loops, rans, calls, made, strict=True)
+        ]
+
+    def machine(self, save: bool) -> Machine:
+        """The forward loop's code."""
+        machine = self._forward.get(save)
+        if machine is None:
+            machine = self._forward[save] = compiled(*self._forward_graph(save), self.dtype, backward=False)
+        return machine
+
+    def gradient_machine(self, wanted: frozenset[str]) -> tuple[Machine, dict[str, str]]:
+        """The backward loop's code, and for each output of the backward graph the stream that holds it."""
+        found = self._backward.get(wanted)
+        if found is None:
+            graph, buffers, streams = self._backward_graph(wanted)
+            found = self._backward[wanted] = (compiled(graph, buffers, self.dtype, backward=True), streams)
+        return found
+
+    def _ran(self, machine: Machine, loop: Loop, output: Tensor, total: int) -> Ran:
+        """Empty buffers for what a forward puts out. Saved values lie side by side, a row of a step together."""
+        buffers = machine.layout.buffers
+        names = [name for name in buffers if name.startswith("saved.")]
+        widths = [buffers[name].width for name in names]
+        saved = dict(zip(names, output.new_empty(total, sum(widths)).split(widths, 1), strict=True)) if names else {}
+        trajectories: dict[str, Tensor] = {}
+        for name in self.program.backward.trajectories if self.program.backward and "traj" in machine.tags else ():
+            kept = f"traj.{name}" in buffers
+            trajectories[name] = output.new_empty(total, buffers[f"traj.{name}"].width) if kept else output
+        return Ran(output, {}, saved, trajectories)
+
+    def _forward_graph(self, save: bool) -> tuple[Graph, list[Buffer]]:
+        program = self.program
+        outputs = dict(program.forward.outputs)
+        if not save:
+            outputs = {name: node for name, node in outputs.items() if not name.startswith("saved.")}
+        elif program.backward is not None:
+            for name in program.backward.trajectories:
+                if outputs[f"new.{name}"] is not outputs["output"]:
+                    outputs[f"traj.{name}"] = outputs[f"new.{name}"]
+        graph = trimmed(Graph(program.forward.inputs, outputs), program.states)
+        buffers = [_input(name, node["kind"], node.width) for name, node in graph.inputs.items()]
+        for name, node in outputs.items():
+            state = name.removeprefix("new.")
+            is_state = name.startswith("new.")
+            buffers.append(Buffer(name, "flip" if is_state else "stream", node.width, state if is_state else ""))
+        return graph, buffers
+
+    def _backward_graph(self, wanted: frozenset[str]) -> tuple[Graph, list[Buffer], dict[str, str]]:
+        backward, program = self.program.backward, self.program
+        assert backward is not None
+        made = backward.graph.outputs
+        outputs, buffers, streams = {}, [], {}
+        for state in program.states:
+            outputs[f"new.grad.{state}"] = made[f"grad.{state}"]
+            buffers.append(Buffer(f"new.grad.{state}", "flip", made[f"grad.{state}"].width, f"grad.{state}"))
+        holder: dict[int, str] = {}
+
+        def stream(name: str) -> None:
+            node = made[name]
+            if id(node) not in holder:
+                holder[id(node)] = f"out.{name}"
+                outputs[f"out.{name}"] = node
+                buffers.append(Buffer(f"out.{name}", "stream", node.width))
+            streams[name] = holder[id(node)]
+
+        for name, node in program.forward.inputs.items():
+            if node["kind"] in ("x", "stream") and name in wanted:
+                stream(f"grad.{name}")
+            elif node["kind"] == "constant" and name in wanted:
+                outputs[f"sum.{name}"] = made[f"grad.{name}"]
+                buffers.append(Buffer(f"sum.{name}", "rows", node.width))
+        for weight in backward.weights:
+            if weight.param in wanted:
+                stream(weight.grad)
+                if weight.where == "backward":
+                    stream(weight.value)
+        for total in backward.sums:
+            if total.param in wanted:
+                outputs[f"sum.{total.grad}"] = made[total.grad]
+                buffers.append(Buffer(f"sum.{total.grad}", "sum", made[total.grad].width))
+        graph = trimmed(Graph(backward.graph.inputs, outputs), tuple(f"grad.{s}" for s in program.states))
+        inputs = [_input(name, node["kind"], node.width, backward=True) for name, node in graph.inputs.items()]
+        return graph, inputs + buffers, streams
+
+    def _gradients(
+        self,
+        loop: Loop,
+        ran: Ran,
+        call: Call,
+        streams: Mapping[str, str],
+        outputs: Mapping[str, Tensor],
+        sums: Mapping[str, Tensor],
+        wanted: frozenset[str] | set[str],
+    ) -> Gradients:
+        backward = self.program.backward
+        assert backward is not None
+        finals = call.finals()
+        params: dict[str, Tensor] = {}
+        for total in backward.sums:
+            if total.param in wanted:
+                _add(params, total.param, call.summed(f"sum.{total.grad}").reshape(loop.params[total.param].shape))
+        for weight in backward.weights:
+            if weight.param in wanted:
+                grad = outputs[streams[weight.grad]]
+                pairs = _operands(weight, loop, ran, grad, outputs, streams)
+                _add(params, weight.param, _weight(pairs, loop.params[weight.param]))
+        return Gradients(
+            {n: outputs[streams[f"grad.{n}"]] for n in loop.streams if n in wanted and f"grad.{n}" in streams},
+            {n.removeprefix("sum."): t for n, t in sums.items()},
+            {n: finals[f"grad.{n}"] for n in loop.states if n in wanted},
+            params,
+        )
+
+
+def _call(machine: Machine, loop: Loop, descending: bool) -> Call:
+    return Call(machine, loop.steps, loop.rows, loop.batch_sizes, _total(loop), descending)
+
+
+def _total(loop: Loop) -> int:
+    return loop.steps * loop.rows if loop.batch_sizes is None else int(loop.batch_sizes.sum())
+
+
+def _initial(grad: Tensor | None, state: Tensor) -> Tensor:
+    return torch.zeros_like(state) if grad is None else grad
+
+
+def _input(name: str, kind: str, width: int, backward: bool = False) -> Buffer:
+    if kind == "grad":
+        return Buffer(name, "stream" if name == "grad.output" else "flip", width)
+    if kind == "state":
+        return Buffer(name, "previous" if backward else "flip", width)
+    if kind == "constant":
+        return Buffer(name, "rows", width)
+    return Buffer(name, "param" if kind == "param" else "stream", width)
+
+
+def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
+    sums[name] = sums[name] + value if name in sums else value
+
+
+Pair = tuple[Tensor, Tensor]
+
+
+def _operands(
+    weight: WeightGradient,
+    loop: Loop,
+    ran: Ran,
+    grad: Tensor,
+    outputs: Mapping[str, Tensor],
+    streams: Mapping[str, str],
+) -> list[Pair]:
+    """(gradients of a product, what the weight was multiplied with), rows of all steps, in parts that need no copy."""
+    name = weight.value
+    if weight.where == "state":
+        return _previous(loop, ran.trajectories[name], name, grad)
+    if weight.where == "constant":
+        return [(grad.reshape(loop.steps, loop.rows, -1).sum(0), loop.constants[name])]
+    value = {
+        "stream": loop.streams,
+        "saved": ran.saved,
+        "trajectory": ran.trajectories,
+        "backward": {name: outputs[streams[name]]} if name in streams else {},
+    }[weight.where][name]
+    return [(grad, value)]
+
+
+def _previous(loop: Loop, trajectory: Tensor, state: str, grad: Tensor) -> list[Pair]:
+    if loop.batch_sizes is not None:
+        return [(grad, previous(loop, trajectory, state))]
+    first, rows = loop.states[state], loop.rows
+    if loop.reverse:
+        return [(grad[:-rows], trajectory[rows:]), (grad[-rows:], first)]
+    return [(grad[rows:], trajectory[:-rows]), (grad[:rows], first)]
+
+
+def _weight(pairs: Sequence[Pair], weight: Tensor) -> Tensor:
+    """The sum of grad ⊗ value over the rows, (N, K) or (h, N, K)."""
+    total: Tensor | None = None
+    for grad, value in pairs:
+        if grad.shape[0] == 0:
+            continue
+        if weight.dim() == 2:
+            a = grad.reshape(-1, weight.shape[0])
+            b = value.reshape(-1, weight.shape[1])
+            total = torch.mm(a.t(), b) if total is None else total.addmm_(a.t(), b)
+        else:
+            a = grad.reshape(grad.shape[0], weight.shape[0], -1)
+            b = value.reshape(value.shape[0], weight.shape[0], -1)
+            made = torch.einsum("bhn,bhk->hnk", a, b)
+            total = made if total is None else total + made
+    return torch.zeros_like(weight) if total is None else total
+
+
+__all__ = ["Kernel"]
+_ = replace
