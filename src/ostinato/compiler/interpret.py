@@ -111,8 +111,8 @@ def evaluate(node: Node, inputs: tuple[Any, ...], rows: int, like: Tensor) -> An
     if op in REDUCTIONS:
         axes = [a + lead for a in node["axes"]]
         return REDUCTIONS[op](inputs[0], axes)
-    if op == "linear":
-        return _linear(*inputs)
+    if op in PRODUCTS:
+        return PRODUCTS[op](node, *inputs)
     if op == "detach":
         return inputs[0].detach()
     if op == "clip_gradient":
@@ -141,11 +141,23 @@ def _dtype(node: Node, like: Tensor) -> torch.dtype:
     return torch.bool if node.dtype == "bool" else like.dtype
 
 
-def _linear(value: Tensor, weight: Tensor) -> Tensor:
+def _linear(node: Node, value: Tensor, weight: Tensor) -> Tensor:
+    """``value @ weight.T``; ``start``, ``stop``: with these rows of the weight only."""
+    attrs = dict(node.attrs)
+    weight = weight[..., attrs.get("start") : attrs.get("stop"), :]
     if weight.dim() == 2:
         return F.linear(value, weight)
     return torch.einsum("bhk,hnk->bhn", value, weight)
 
+
+def _linear_t(node: Node, value: Tensor, weight: Tensor) -> Tensor:
+    """``value @ weight``, what a gradient does; ``start``, ``stop``: with these columns of the weight only."""
+    attrs = dict(node.attrs)
+    weight = weight[..., attrs.get("start") : attrs.get("stop")]
+    return value @ weight if weight.dim() == 2 else torch.einsum("bhn,hnk->bhk", value, weight)
+
+
+PRODUCTS: dict[str, Callable[[Node, Tensor, Tensor], Tensor]] = {"linear": _linear, "linear_t": _linear_t}
 
 VIEWS: dict[str, Callable[[Node, tuple[Any, ...], int, int], Tensor]] = {
     "slice": lambda node, v, lead, rows: v[0][

@@ -1,0 +1,87 @@
+"""START HERE: a cell's step becomes a program for native loops, pass by pass.
+
+::
+
+    trace      the step, run once on stand-ins -> one graph          trace.py
+    verify     is it a legal graph                                    verify.py
+    split      parameters only | all steps at once | the loop        split.py
+    derive     the backward of the loop's step, in the same graph    gradient.py, vjp.py
+    expand     composite operations written out                      expand.py
+    save       what the forward keeps; two graphs from one           save.py, cut.py
+    simplify   the form the emitters read                            simplify.py, canonical.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from ostinato.cells.cell import Cell
+from ostinato.compiler.expand import expand
+from ostinato.compiler.gradient import derive
+from ostinato.compiler.graph import Graph
+from ostinato.compiler.program import Program
+from ostinato.compiler.save import save
+from ostinato.compiler.simplify import simplify, simplify_backward
+from ostinato.compiler.split import split
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A program, and the seconds each pass took."""
+
+    program: Program
+    times: dict[str, float]
+
+
+def build(cell: Cell, x_size: int, streams: Mapping[str, int], constants: Mapping[str, int], wants_grad: bool) -> Built:
+    """The program of a cell's step.
+
+    Args:
+        cell: bound to its tensors (they may be stand-ins: no number in them is read).
+        x_size: the width of x.
+        streams, constants: the width of each keyword of the step that this call gives.
+        wants_grad: whether a backward is needed.
+
+    Raises:
+        Refused: the step, or its derivative, has no native form.
+    """
+    from ostinato.compiler.trace import trace
+
+    clock = _Clock()
+    graph = clock("trace", lambda: trace(cell, x_size, streams, constants))
+    return compile_graph(graph, wants_grad, clock)
+
+
+def compile_graph(graph: Graph, wants_grad: bool, clock: _Clock | None = None) -> Built:
+    """Every pass after the trace."""
+    clock = clock or _Clock()
+    parts = clock("split", lambda: split(graph))
+    states = tuple(parts.step.inputs_of("state"))
+    program = Program(states, parts.prepare, parts.hoist, parts.step, None, parts.constant_outputs)
+    if not wants_grad:
+        forward = clock("expand", lambda: expand(program.forward))
+        forward = clock("simplify", lambda: simplify(forward))
+        return Built(replace(program, forward=forward), clock.times)
+    derived = clock("derive", lambda: derive(program.forward))
+    derived = clock("expand", lambda: replace(derived, graph=expand(derived.graph)))
+    forward, backward = clock("save", lambda: save(derived))
+    forward, backward = clock("simplify", lambda: (simplify(forward), simplify_backward(backward)))
+    return Built(replace(program, forward=forward, backward=backward), clock.times)
+
+
+class _Clock:
+    """Runs a pass and notes how long it took."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+
+    def __call__(self, name: str, work: Callable[[], Made]) -> Made:
+        start = time.perf_counter()
+        made = work()
+        self.times[name] = time.perf_counter() - start
+        return made

@@ -1,0 +1,136 @@
+"""One traced step, cut in three: parameters only, all time steps at once, and the loop.
+
+What reads no row is prepared once a call. A product, a reduction or a normalisation that no state reaches is hoisted:
+done for all steps at once, where it is one large operation. What is left is the loop; elementwise work on x or a
+stream stays in it, where it costs no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ostinato.compiler.graph import Builder, Graph, Node
+from ostinato.compiler.interpret import NORMALISING, REDUCTIONS, VIEWS
+from ostinato.compiler.rebuild import rebuild, trimmed, walk
+
+PARAMS, SEQUENCE, TIME, STATE = range(4)
+LEVEL = {"tensor": PARAMS, "param": PARAMS, "constant": SEQUENCE, "x": TIME, "stream": TIME, "state": STATE}
+"""What a value varies with: the highest of what it reads."""
+
+HEAVY = frozenset(("linear", *REDUCTIONS, *NORMALISING))
+READS = frozenset(("broadcast", *VIEWS))
+"""Another look at a value: done where it is read."""
+AFFINE = frozenset(("add", "sub", "mul"))
+"""Hoisted with a product when the other side is made of parameters: a bias, a gain."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The three graphs, as :class:`ostinato.compiler.program.Program` names their inputs and outputs."""
+
+    prepare: Graph
+    hoist: Graph
+    step: Graph
+    constant_outputs: tuple[str, ...]
+
+
+def split(graph: Graph) -> Split:
+    """Cut a traced step."""
+    build = Builder()
+    nodes = graph.nodes()
+    level = _levels(nodes)
+    hoisted = _hoisted(graph, nodes, level)
+    params = [n for n in nodes if not n.rows and n.op != "const" and _read_by_rows(n, nodes, graph)]
+    loop = list(walk(graph.outputs.values(), {id(n) for n in (*params, *hoisted)}))
+    read = {id(i) for n in loop for i in n.inputs} | {id(n) for n in graph.outputs.values()}
+    constants = [n for n in hoisted if id(n) in read and level[id(n)] == SEQUENCE]
+    streams = [n for n in hoisted if id(n) in read and level[id(n)] != SEQUENCE]
+
+    taken = set(graph.inputs)
+    param_names, stream_names, constant_names = (
+        _fresh(letter, len(values), taken) for letter, values in (("p", params), ("s", streams), ("k", constants))
+    )
+    param_inputs = _inputs(build, "param", param_names, params)
+    stream_inputs = _inputs(build, "stream", stream_names, streams)
+    constant_inputs = _inputs(build, "constant", constant_names, constants)
+    own = {id(n): build.input(n["kind"], name, n.shape, n.rows, n.dtype) for name, n in graph.inputs.items()}
+
+    prepared = rebuild(build, params, own)
+    for_all_steps = rebuild(build, [*streams, *constants], own | param_inputs)
+    stepped = rebuild(build, graph.outputs.values(), own | param_inputs | stream_inputs | constant_inputs)
+
+    def names(kinds: tuple[str, ...]) -> dict[str, Node]:
+        return {name: own[id(node)] for name, node in graph.inputs_of(*kinds).items()}
+
+    def named(letters: Iterable[tuple[list[str], list[Node], dict[int, Node]]]) -> dict[str, Node]:
+        return {name: made[id(n)] for words, ns, made in letters for name, n in zip(words, ns, strict=True)}
+
+    made_params = named([(param_names, params, param_inputs)])
+    made_reads = named([(stream_names, streams, stream_inputs), (constant_names, constants, constant_inputs)])
+    outside = names(("x", "stream")) | names(("constant",))
+    return Split(
+        trimmed(Graph(names(("tensor",)), dict(zip(param_names, prepared, strict=True))), ()),
+        trimmed(
+            Graph(outside | made_params, dict(zip([*stream_names, *constant_names], for_all_steps, strict=True))), ()
+        ),
+        trimmed(
+            Graph(
+                names(("state",)) | outside | made_reads | made_params,
+                dict(zip(graph.outputs, stepped, strict=True)),
+            ),
+            ("state",),
+        ),
+        tuple(constant_names),
+    )
+
+
+def _levels(nodes: list[Node]) -> dict[int, int]:
+    level: dict[int, int] = {}
+    for node in nodes:
+        own = LEVEL[node["kind"]] if node.op == "input" else PARAMS
+        level[id(node)] = max([own, *(level[id(i)] for i in node.inputs)])
+    return level
+
+
+def _hoisted(graph: Graph, nodes: list[Node], level: dict[int, int]) -> list[Node]:
+    """The values that are computed outside the loop and may be read in it, in order."""
+    readers = [id(i) for n in nodes for i in n.inputs] + [id(n) for n in graph.outputs.values()]
+    found: dict[int, Node] = {}
+    products: set[int] = set()
+    for node in nodes:
+        if node.op == "input" or not node.rows:
+            continue
+        if level[id(node)] == SEQUENCE:
+            if node.op not in READS:
+                found[id(node)] = node
+        elif level[id(node)] == TIME and (node.op in HEAVY or _is_affine(node, level, products, readers)):
+            products.add(id(node))
+            found[id(node)] = node
+    return list(found.values())
+
+
+def _is_affine(node: Node, level: dict[int, int], products: set[int], readers: list[int]) -> bool:
+    if node.op not in AFFINE:
+        return False
+    product = [i for i in node.inputs if id(i) in products and readers.count(id(i)) == 1]
+    return len(product) == 1 and all(level[id(i)] == PARAMS for i in node.inputs if i is not product[0])
+
+
+def _read_by_rows(node: Node, nodes: list[Node], graph: Graph) -> bool:
+    return any(n.rows and any(i is node for i in n.inputs) for n in nodes)
+
+
+def _fresh(letter: str, count: int, taken: set[str]) -> list[str]:
+    """``count`` names ``p0, p1, …`` that no input has."""
+    names: list[str] = []
+    number = 0
+    while len(names) < count:
+        if f"{letter}{number}" not in taken:
+            names.append(f"{letter}{number}")
+        number += 1
+    return names
+
+
+def _inputs(build: Builder, kind: str, names: list[str], values: list[Node]) -> dict[int, Node]:
+    return {id(v): build.input(kind, name, v.shape, v.rows, v.dtype) for name, v in zip(names, values, strict=True)}

@@ -1,0 +1,190 @@
+"""The derivative of one elementwise operation, as torch has it.
+
+torch differentiates the operation on two numbers, and each operation of that backward is written down as a node.
+So no formula of torch's is repeated here but those that it computes in one piece (``tanh_backward``): ``FUSED``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from ostinato.compiler.graph import Builder, Node
+from ostinato.compiler.interpret import COMPOSITE, POINTWISE
+from ostinato.compiler.maths import Maths
+from ostinato.compiler.refusal import Refused
+
+CONSTANT = frozenset(("sign", "floor", "ceil", "round", "trunc"))
+"""Their derivative is zero wherever there is one."""
+
+SAME = {
+    **{name: name for name in POINTWISE},
+    "sgn": "sign",
+    "logical_and": "and",
+    "logical_or": "or",
+    "logical_not": "not",
+}
+"""torch's name → ours, where the arguments are the same."""
+
+
+def _tanh(m: Maths, g: Node, y: Node) -> Node:
+    return m("mul", g, m("sub", 1.0, m("mul", y, y)))
+
+
+def _sigmoid(m: Maths, g: Node, y: Node) -> Node:
+    return m.chain("mul", g, m("sub", 1.0, y), y)
+
+
+def _threshold(m: Maths, g: Node, x: Node, threshold: float) -> Node:
+    return m("where", m("le", x, threshold), 0.0, g)
+
+
+def _softplus(m: Maths, g: Node, x: Node, beta: float, threshold: float) -> Node:
+    scaled = x if beta == 1 else m("mul", x, beta)
+    return m("where", m("gt", scaled, threshold), g, m("mul", g, m("sigmoid", scaled)))
+
+
+def _silu(m: Maths, g: Node, x: Node) -> Node:
+    s = m("sigmoid", x)
+    return m.chain("mul", g, s, m("add", 1.0, m("mul", x, m("sub", 1.0, s))))
+
+
+def _gelu(m: Maths, g: Node, x: Node, *, approximate: str = "none") -> Node:
+    square = m("mul", x, x)
+    if approximate == "none":
+        cdf = m("mul", 0.5, m("add", 1.0, m("erf", m("mul", x, math.sqrt(0.5)))))
+        pdf = m("mul", m("exp", m("mul", square, -0.5)), 1 / math.sqrt(2 * math.pi))
+        return m("mul", g, m("add", cdf, m("mul", x, pdf)))
+    scale, cubic = math.sqrt(2 / math.pi), 0.044715
+    t = m("tanh", m("mul", scale, m("add", x, m("mul", cubic, m("mul", square, x)))))
+    inner = m("mul", scale, m("add", 1.0, m("mul", 3 * cubic, square)))
+    slope = m.chain("mul", 0.5, x, m("sub", 1.0, m("mul", t, t)), inner)
+    return m("mul", g, m("add", m("mul", 0.5, m("add", 1.0, t)), slope))
+
+
+def _elu(m: Maths, g: Node, alpha: float, scale: float, input_scale: float, is_result: bool, x: Node) -> Node:
+    assert not is_result
+    below = m("mul", m("mul", g, input_scale * alpha * scale), m("exp", m("mul", x, input_scale)))
+    return m("where", m("le", x, 0.0), below, m("mul", g, scale))
+
+
+def _leaky_relu(m: Maths, g: Node, x: Node, slope: float, is_result: bool) -> Node:
+    return m("where", m("gt", x, 0.0), g, m("mul", g, slope))
+
+
+def _hardtanh(m: Maths, g: Node, x: Node, low: float, high: float) -> Node:
+    return m("where", m("or", m("le", x, low), m("ge", x, high)), 0.0, g)
+
+
+def _hardsigmoid(m: Maths, g: Node, x: Node) -> Node:
+    return m("where", m("and", m("gt", x, -3.0), m("lt", x, 3.0)), m("mul", g, 1 / 6), 0.0)
+
+
+def _hardswish(m: Maths, g: Node, x: Node) -> Node:
+    inside = m("mul", g, m("add", m("div", x, 3.0), 0.5))
+    return m("where", m("le", x, -3.0), 0.0, m("where", m("lt", x, 3.0), inside, g))
+
+
+def _mish(m: Maths, g: Node, x: Node) -> Node:
+    t, s = m("tanh", m("softplus", x)), m("sigmoid", x)
+    return m("mul", g, m("add", t, m.chain("mul", x, s, m("sub", 1.0, m("mul", t, t)))))
+
+
+FUSED: dict[str, Callable[..., Node]] = {
+    "tanh_backward": _tanh,
+    "sigmoid_backward": _sigmoid,
+    "threshold_backward": _threshold,
+    "softplus_backward": _softplus,
+    "silu_backward": _silu,
+    "gelu_backward": _gelu,
+    "elu_backward": _elu,
+    "leaky_relu_backward": _leaky_relu,
+    "hardtanh_backward": _hardtanh,
+    "hardsigmoid_backward": _hardsigmoid,
+    "hardswish_backward": _hardswish,
+    "mish_backward": _mish,
+    "log_sigmoid_backward": lambda m, g, x, buffer: m("mul", g, m("sigmoid", m("neg", x))),
+    "masked_fill": lambda m, x, mask, value: m("where", mask, value, x),
+    "detach": lambda m, x: x,
+    "alias": lambda m, x: x,
+    "rsub": lambda m, x, y: m("sub", y, x),
+    "scalar_tensor": lambda m, value, **_: m.build.const(float(value)),
+    "zeros_like": lambda m, x, **_: m.build.const(0.0),
+    "div": lambda m, x, y, rounding_mode=None: (
+        m("div", x, y) if rounding_mode is None else m(rounding_mode, m("div", x, y))
+    ),
+}
+"""Operations of a backward that are no single node of ours: the same value from those that are."""
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down every operation torch does on known tensors."""
+
+    def __init__(self, build: Builder) -> None:
+        super().__init__()
+        self.maths = Maths(build)
+        self.known: dict[int, tuple[Tensor, Node]] = {}
+
+    def know(self, tensor: Tensor, node: Node) -> Tensor:
+        self.known[id(tensor)] = (tensor, node)
+        return tensor
+
+    def node(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self.known[id(value)][1] if id(value) in self.known else None
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = str(func).split(".")[1]
+        rule = FUSED.get(name.rstrip("_"))
+        same = SAME.get(name.rstrip("_"))
+        nodes = [self.node(a) for a in args]
+        if isinstance(result, Tensor) and (rule or same) and not (nodes and nodes[0] is None):
+            made = rule(self.maths, *nodes, **kwargs) if rule else self.maths(same or "", *nodes)
+            self.know(result, made)
+        return result
+
+
+def vjp(build: Builder, node: Node, grad: Node, wanted: Sequence[bool]) -> list[Node | None]:
+    """The gradients of an elementwise node's inputs (None where not wanted) from the gradient of its value.
+
+    Raises:
+        Refused: torch's backward of this operation uses one that has no native form.
+    """
+    if node.op in CONSTANT or not any(wanted):
+        return [None] * len(node.inputs)
+    recorder = _Recorder(build)
+    function = POINTWISE.get(node.op) or COMPOSITE[node.op]
+    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
+        values = [_value(recorder, node.op, i, w) for i, w in zip(node.inputs, wanted, strict=True)]
+        start = recorder.know(torch.ones(2, dtype=torch.float64, device="cpu"), grad)
+        with recorder:
+            result = function(*values, **dict(node.attrs))
+            recorder.know(result, node)
+            leaves = [v for v, w in zip(values, wanted, strict=True) if w]
+            found = iter(torch.autograd.grad(result, leaves, start))
+    grads: list[Node | None] = []
+    for want in wanted:
+        made = recorder.node(next(found)) if want else None
+        if want and made is None:
+            raise Refused(f"the derivative of {node.op} has no native form", node.source)
+        grads.append(made)
+    return grads
+
+
+def _value(recorder: _Recorder, op: str, node: Node, wanted: bool) -> Any:
+    """What stands for an input: no value matters, but 0.5 is in the domain of every function."""
+    if node.op == "const" and op not in ("maximum", "minimum"):
+        return node["value"]
+    if node.op == "const":
+        return recorder.know(torch.tensor(node["value"], dtype=torch.float64, device="cpu"), node)
+    if node.dtype == "bool":
+        return recorder.know(torch.zeros(2, dtype=torch.bool, device="cpu"), node)
+    return recorder.know(torch.full((2,), 0.5, dtype=torch.float64, device="cpu").requires_grad_(wanted), node)
