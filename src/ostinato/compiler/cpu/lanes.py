@@ -139,3 +139,54 @@ class Lanes:
         for c in reversed(coefficients[:-1]):
             total = self.fma(total, x, c)
         return self.value(total)
+
+
+def slowly(m: Lanes, easy: str, fast: Sequence[str], function: tuple[str, str], inputs: Sequence[str]) -> list[str]:
+    """Values that instructions got right where the mask ``easy`` is set; one call a lane for the others.
+
+    ``function`` is a name and the text of a function on doubles that returns a structure, as many values as ``fast``:
+    doubles, or i64 for values that are integers. The calls are jumped over when every lane is easy.
+    """
+    code, v = m.code, m.vector
+    name, text = function
+    code.declarations[name] = text
+    start, call, done = (code.name(stem) for stem in ("easy", "hard", "both"))
+    ones = "true" if v.lanes == 1 else "<" + ", ".join(["i1 true"] * v.lanes) + ">"
+    hard = m.differ(easy, ones)
+    any_hard = m.any(hard)
+    code.do(f"br label %{start}")
+    code.label(start)
+    code.do(f"br i1 {any_hard}, label %{call}, label %{done}")
+    code.label(call)
+    types = _results(text)
+    vectors = [v.integer if t == "i64" else v.type for t in types]
+    slow = list(fast)
+    for lane in range(v.lanes):
+        parts = [_lane(m, value, lane) for value in inputs]
+        found = code.let(f"call {{{', '.join(types)}}} @{name}({', '.join(f'double {p}' for p in parts)})")
+        for n, t in enumerate(types):
+            part = code.let(f"extractvalue {{{', '.join(types)}}} {found}, {n}")
+            if t == "double" and v.element == "float":
+                part = code.let(f"fptrunc double {part} to float")
+                t = "float"
+            slow[n] = (
+                part if v.lanes == 1 else code.let(f"insertelement {vectors[n]} {slow[n]}, {t} {part}, i32 {lane}")
+            )
+    slow = [code.let(f"select {v.mask} {hard}, {t} {a}, {t} {b}") for t, a, b in zip(vectors, slow, fast, strict=True)]
+    code.do(f"br label %{done}")
+    code.label(done)
+    return [
+        code.let(f"phi {t} [ {a}, %{start} ], [ {b}, %{call} ]") for t, a, b in zip(vectors, fast, slow, strict=True)
+    ]
+
+
+def _results(text: str) -> list[str]:
+    """The types of the structure a function returns."""
+    return [part.strip() for part in text[text.index("{") + 1 : text.index("}")].split(",")]
+
+
+def _lane(m: Lanes, value: str, lane: int) -> str:
+    """One lane of a vector, as a double."""
+    v = m.vector
+    part = value if v.lanes == 1 else m.code.let(f"extractelement {v.type} {value}, i32 {lane}")
+    return m.code.let(f"fpext float {part} to double") if v.element == "float" else part

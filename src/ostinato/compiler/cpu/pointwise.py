@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ostinato.compiler.cpu import vector_math
+from ostinato.compiler.cpu import angles, powers, rounding, vector_math
 from ostinato.compiler.cpu.lanes import Lanes
 from ostinato.compiler.cpu.text import Code, Vector
 
@@ -58,18 +58,30 @@ POINTWISE: dict[str, Emitter] = {
     "sign": _instruction(_sign),
     "exp": _function(vector_math.exp),
     "expm1": _function(vector_math.expm1),
+    "log": _function(vector_math.log),
+    "log1p": _function(vector_math.log1p),
     "sqrt": _instruction(lambda m, x: m.call("sqrt", x)),
     "rsqrt": _instruction(lambda m, x: m.div(1.0, m.call("sqrt", x))),
     "reciprocal": _instruction(lambda m, x: m.div(1.0, x)),
+    "sin": _function(angles.sin),
+    "cos": _function(angles.cos),
     "tanh": _function(vector_math.tanh),
     "sigmoid": _function(vector_math.sigmoid),
     "relu": _instruction(_relu),
+    "erf": _function(vector_math.erf),
+    "floor": _function(rounding.floor),
+    "ceil": _function(rounding.ceil),
+    "round": _function(rounding.round),
+    "trunc": _function(rounding.trunc),
     "not": _instruction(_not),
     # two
     "add": _instruction(Lanes.add),
     "sub": _instruction(Lanes.sub),
     "mul": _instruction(Lanes.mul),
     "div": _instruction(Lanes.div),
+    "pow": _function(powers.pow),
+    "remainder": _function(rounding.remainder),
+    "fmod": _function(rounding.fmod),
     "maximum": _instruction(_extreme("ogt")),
     "minimum": _instruction(_extreme("olt")),
     "lt": _comparison("olt"),
