@@ -1,0 +1,216 @@
+"""What torch's reductions and normalisations over the feature axes are in a graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import torch
+
+from ostinato.compiler.rules_shape import slices
+from ostinato.compiler.traced import Maker, Operand, Value
+
+Dims = int | Sequence[int] | None
+
+
+def axes_of(m: Maker, v: Value, dims: Dims, doing: str) -> list[int]:
+    """The tensor's axes that are meant, none of them the batch's."""
+    asked = range(v.dim) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
+    dims = sorted({m.dim(v, d) for d in asked})
+    for d in dims:
+        m.feature(v, d, doing)
+    return dims
+
+
+def dropped(m: Maker, v: Value, dims: Sequence[int], keepdim: bool) -> Value:
+    """A value with axes of size 1, which go unless they are to be kept."""
+    assert v.row is not None
+    if keepdim:
+        return v
+    axes = {v.axis(d) for d in dims}
+    shape = tuple(s for n, s in enumerate(v.node.shape) if n not in axes)
+    row = v.row - sum(d < v.row for d in dims)
+    return replace(v, node=m.build.reshape(v.node, shape, m.source), row=row)
+
+
+def over(m: Maker, op: str, v: Value, dims: Sequence[int]) -> Value:
+    """A reduction whose axes stay with size 1."""
+    v = m.real(v)
+    node = m.build.reduce(op, v.node, [v.axis(d) for d in dims], m.source)
+    return replace(v, node=node, dtype=m.dtype, fill=None)
+
+
+def reduction(op: str, doing: str) -> Callable[..., Value]:
+    def rule(m: Maker, v: Value, dims: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+        axes = axes_of(m, v, dims, doing)
+        return dropped(m, over(m, op, v, axes), axes, keepdim)
+
+    return rule
+
+
+def count(m: Maker, v: Value, dims: Sequence[int]) -> int:
+    sizes = v.sizes(m.rows)
+    return math.prod(sizes[d] for d in dims)
+
+
+def mean(m: Maker, v: Value, dims: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    axes = axes_of(m, v, dims, "averages over")
+    return dropped(m, m.point("div", over(m, "sum", v, axes), count(m, v, axes)), axes, keepdim)
+
+
+def extreme(op: str, doing: str) -> Callable[..., Any]:
+    """``max`` and ``min``: over one axis they give the values, and indices that nothing may read."""
+
+    def rule(m: Maker, v: Value, dim: int | None = None, keepdim: bool = False) -> Any:
+        axes = axes_of(m, v, dim, doing)
+        value = dropped(m, over(m, op, v, axes), axes, keepdim)
+        return value if dim is None else (value, None)
+
+    return rule
+
+
+def moments(m: Maker, v: Value, dims: Dims, correction: float, keepdim: bool) -> tuple[Value, Value]:
+    """Variance and mean."""
+    axes = axes_of(m, v, dims, "takes the variance over")
+    n = count(m, v, axes)
+    centre = m.point("div", over(m, "sum", v, axes), n)
+    away = m.point("sub", v, centre)
+    divisor = max(n - correction, 0.0)
+    if not divisor:
+        raise m.refuse("takes the variance of a single element, which is not a number")
+    spread = m.point("div", over(m, "sum", m.point("mul", away, away), axes), divisor)
+    return dropped(m, spread, axes, keepdim), dropped(m, centre, axes, keepdim)
+
+
+def _correction(given: Any, keywords: dict[str, Any]) -> float:
+    value = keywords.get("correction", given)
+    return 1.0 if value is None else float(value)
+
+
+def var(m: Maker, v: Value, dims: Any = None, unbiased: Any = None, keepdim: bool = False, **more: Any) -> Value:
+    if isinstance(dims, bool):
+        dims, unbiased = None, dims
+    return moments(m, v, dims, _correction(unbiased, more), more.get("keepdim", keepdim))[0]
+
+
+def std(m: Maker, *args: Any, **more: Any) -> Value:
+    return m.point("sqrt", var(m, *args, **more))
+
+
+def var_mean(m: Maker, v: Value, dims: Any = None, *args: Any, **more: Any) -> tuple[Value, Value]:
+    return moments(m, v, dims, _correction(None, more), more.get("keepdim", False))
+
+
+def norm(
+    m: Maker, v: Value, order: Any = 2, dims: Dims = None, keepdim: bool = False, *, dtype: Any = None
+) -> Value:
+    axes = axes_of(m, v, dims, "takes the norm over")
+    order = 2.0 if order is None else float(order)
+    if order == 2 and len(axes) == 1:
+        return dropped(m, last(m, "norm", v, axes[0], 1), axes, keepdim)
+    size = m.point("abs", v)
+    if order in (math.inf, -math.inf):
+        value = over(m, "amax" if order > 0 else "amin", size, axes)
+    elif order == 0:
+        value = over(m, "sum", m.real(m.compare("ne", v, 0.0)), axes)
+    elif order == 1:
+        value = over(m, "sum", size, axes)
+    elif order == 2:
+        value = m.point("sqrt", over(m, "sum", m.point("mul", v, v), axes))
+    else:
+        value = m.point("pow", over(m, "sum", m.point("pow", size, order), axes), 1 / order)
+    return dropped(m, value, axes, keepdim)
+
+
+def last(m: Maker, op: str, v: Value, dim: int, size: int | None = None, **attrs: Any) -> Value:
+    """A normalising operation, which works on the last axis, on any one axis."""
+    axis = m.feature(v, dim, "normalises over")
+    v = m.real(v)
+    n = len(v.node.shape)
+    there = (*(d for d in range(n) if d != axis), axis)
+    back = tuple(there.index(d) for d in range(n))
+    value = m.build.permute(v.node, there, m.source)
+    shape = value.shape if size is None else (*value.shape[:-1], size)
+    node = m.build.make(op, (value,), shape, True, "real", m.source, **attrs)
+    return replace(v, node=m.build.permute(node, back, m.source), dtype=m.dtype, fill=None)
+
+
+def softmax(op: str) -> Callable[..., Value]:
+    return lambda m, v, dim, half_to_float=False: last(m, op, v, dim)
+
+
+def logsumexp(m: Maker, v: Value, dims: Dims, keepdim: bool = False) -> Value:
+    axes = axes_of(m, v, dims, "sums over")
+    for d in axes:
+        v = last(m, "logsumexp", v, d, 1)
+    return dropped(m, v, axes, keepdim)
+
+
+def layer_norm(
+    m: Maker, v: Value, shape: Sequence[int], weight: Value | None, bias: Value | None, eps: float
+) -> tuple[Value | None, ...]:
+    """Over the last axes, as one; the gain and the bias are products and sums of their own."""
+    count = len(shape)
+    for d in range(v.dim - count, v.dim):
+        m.feature(v, d, "normalises over")
+    sizes = v.sizes(m.rows)
+    flat = v if count == 1 else m.view(v, [*sizes[: v.dim - count], math.prod(shape)])
+    value = last(m, "layer_norm", flat, flat.dim - 1, eps=float(eps))
+    value = value if count == 1 else m.view(value, sizes)
+    value = value if weight is None else m.point("mul", value, weight)
+    value = value if bias is None else m.point("add", value, bias)
+    return value, None, None
+
+
+def rms_norm(m: Maker, v: Value, shape: Sequence[int], weight: Value | None = None, eps: Any = None) -> Any:
+    dims = list(range(v.dim - len(shape), v.dim))
+    small = torch.finfo(m.dtype).eps if eps is None else float(eps)
+    scale = m.point("rsqrt", m.point("add", mean(m, m.point("mul", v, v), dims, True), small))
+    value = m.point("mul", v, scale)
+    return (value if weight is None else m.point("mul", value, weight)), None
+
+
+def whether(op: str, doing: str) -> Callable[..., Value]:
+    """``any`` and ``all`` of bools."""
+
+    def rule(m: Maker, v: Value, dims: Dims = None, keepdim: bool = False) -> Value:
+        axes = axes_of(m, v, dims, doing)
+        return m.truth(dropped(m, over(m, op, m.real(m.truth(v)), axes), axes, keepdim))
+
+    return rule
+
+
+def prod(m: Maker, v: Value, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    axes = axes_of(m, v, dim, "multiplies over")
+    v = m.real(v)
+    for d in axes:
+        parts: list[Operand] = [replace(v, node=n) for n in slices(m, v.node, v.axis(d))]
+        v = m.value(reduce(lambda a, b: m.point("mul", a, b), parts))
+    return dropped(m, v, axes, keepdim)
+
+
+REDUCE_RULES: dict[str, Callable[..., Any]] = {
+    "sum": reduction("sum", "sums over"),
+    "amax": reduction("amax", "takes the largest over"),
+    "amin": reduction("amin", "takes the smallest over"),
+    "mean": mean,
+    "max": extreme("amax", "takes the largest over"),
+    "min": extreme("amin", "takes the smallest over"),
+    "var": var,
+    "std": std,
+    "var_mean": var_mean,
+    "linalg_vector_norm": norm,
+    "norm": norm,
+    "_softmax": softmax("softmax"),
+    "_log_softmax": softmax("log_softmax"),
+    "logsumexp": logsumexp,
+    "native_layer_norm": layer_norm,
+    "_fused_rms_norm": rms_norm,
+    "any": whether("amax", "looks over"),
+    "all": whether("amin", "looks over"),
+    "prod": prod,
+}
+"""torch's name → the rule; a result that is None may not be read."""

@@ -1,0 +1,343 @@
+"""What torch's operations on shapes are in a graph: views, joins, and new tensors of one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from ostinato.compiler.graph import Node
+from ostinato.compiler.traced import Maker, Operand, Value, infer
+
+FEW = 64
+"""As many slices as an operation that has no other native form may become."""
+
+
+def identity(m: Maker, v: Value, *args: Any, **kwargs: Any) -> Value:
+    return v
+
+
+def view(m: Maker, v: Value, sizes: Sequence[int], *args: Any) -> Value:
+    return m.view(v, sizes)
+
+
+def permute(m: Maker, v: Value, dims: Sequence[int]) -> Value:
+    return m.permute(v, dims)
+
+
+def transpose(m: Maker, v: Value, dim0: int, dim1: int) -> Value:
+    dims = list(range(v.dim))
+    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    return m.permute(v, dims)
+
+
+def t(m: Maker, v: Value) -> Value:
+    return m.permute(v, range(v.dim)[::-1])
+
+
+def unsqueeze(m: Maker, v: Value, dim: int) -> Value:
+    sizes = list(v.sizes(m.rows))
+    at = dim % (len(sizes) + 1)
+    return m.view(v, [*sizes[:at], 1, *sizes[at:]])
+
+
+def squeeze(m: Maker, v: Value, dims: int | Sequence[int] | None = None) -> Value:
+    sizes = v.sizes(m.rows)
+    asked = range(len(sizes)) if dims is None else [dims] if isinstance(dims, int) else dims
+    gone = {m.dim(v, d) for d in asked}
+    return m.view(v, [s for d, s in enumerate(sizes) if s != 1 or d not in gone])
+
+
+def expand(m: Maker, v: Value, sizes: Sequence[int], *, implicit: bool = False) -> Value:
+    sizes = tuple(sizes)
+    own = v.sizes(m.rows)
+    own = (*(None,) * (len(sizes) - len(own)), *own)
+    sizes = tuple(o if s == -1 and o is not None else s for s, o in zip(sizes, own, strict=True))
+    if v.row is None:
+        # One of the new places is the batch's.
+        row = next((d for d, (s, o) in enumerate(zip(sizes, own, strict=True)) if s == m.rows and o in (None, 1)), None)
+        if row is None:
+            return m.aten("aten.expand.default", (v, list(sizes)), {}, sizes, v.dtype)
+        kept = tuple(o for d, o in enumerate(own) if o is not None and d != row)
+        shape = (*sizes[:row], *sizes[row + 1 :])
+        if v.fill is not None:
+            return m.filled(sizes, v.fill, v.dtype)
+        node = m.build.broadcast(m.build.reshape(v.node, kept, m.source), shape, m.source)
+        return Value(node, row, v.dtype)
+    row = v.row + len(sizes) - v.dim
+    if sizes[row] != own[row]:
+        raise m.refuse("widens the batch axis")
+    shape = (*sizes[:row], *v.before, *v.after, *sizes[row + 1 :])
+    return replace(v, node=m.build.broadcast(v.node, shape, m.source), row=row)
+
+
+def repeat(m: Maker, v: Value, repeats: Sequence[int]) -> Value:
+    own = v.sizes(m.rows)
+    own = (*(1,) * (len(repeats) - len(own)), *own)
+    if v.row is None:
+        row = next((d for d, (r, o) in enumerate(zip(repeats, own, strict=True)) if r == m.rows and o == 1), None)
+        if row is None:
+            sizes = [r * o for r, o in zip(repeats, own, strict=True)]
+            return m.aten("aten.repeat.default", (v, list(repeats)), {}, sizes, v.dtype)
+        v = expand(m, v, [m.rows if d == row else o for d, o in enumerate(own)])
+        repeats = [1 if d == row else r for d, r in enumerate(repeats)]
+    else:
+        v = m.view(v, own)
+    assert v.row is not None
+    if repeats[v.row] != 1:
+        raise m.refuse("repeats the batch axis")
+    for d, times in enumerate(repeats):
+        if times > 1:
+            axis = v.axis(d)
+            once = (*v.node.shape[:axis], 1, *v.node.shape[axis:])
+            wide = (*v.node.shape[:axis], times, *v.node.shape[axis:])
+            node = m.build.broadcast(m.build.reshape(v.node, once, m.source), wide, m.source)
+            shape = (*v.node.shape[:axis], times * v.node.shape[axis], *v.node.shape[axis + 1 :])
+            v = replace(v, node=m.build.reshape(node, shape, m.source))
+    return v
+
+
+def part(m: Maker, v: Value, dim: int, start: int, stop: int, step: int = 1) -> Value:
+    """``v[start:stop:step]`` along an axis of the tensor."""
+    if m.dim(v, dim) == v.row and not v.joined and (start, stop, step) == (0, m.rows, 1):
+        return v
+    axis = m.feature(v, dim, "picks along")
+    return replace(v, node=m.build.slice(v.node, axis, start, stop, step, m.source))
+
+
+def bounds(size: int, start: int | None, end: int | None) -> tuple[int, int]:
+    low, high, _ = slice(start, end).indices(size)
+    return low, max(low, high)
+
+
+def slice_(m: Maker, v: Value, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Value:
+    return part(m, v, dim, *bounds(v.sizes(m.rows)[dim], start, end), step)
+
+
+def select(m: Maker, v: Value, dim: int, index: int) -> Value:
+    dim = m.dim(v, dim)
+    m.feature(v, dim, "picks along")
+    sizes = v.sizes(m.rows)
+    at = index % sizes[dim]
+    return m.view(part(m, v, dim, at, at + 1), [*sizes[:dim], *sizes[dim + 1 :]])
+
+
+def split_with_sizes(m: Maker, v: Value, sizes: Sequence[int], dim: int = 0) -> list[Value]:
+    m.feature(v, dim, "splits")
+    ends = [sum(sizes[:n]) for n in range(len(sizes) + 1)]
+    return [part(m, v, dim, start, stop) for start, stop in pairwise(ends)]
+
+
+def split(m: Maker, v: Value, size: int, dim: int = 0) -> list[Value]:
+    m.feature(v, dim, "splits")
+    total = v.sizes(m.rows)[dim]
+    return [part(m, v, dim, start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def unbind(m: Maker, v: Value, dim: int = 0) -> list[Value]:
+    m.feature(v, dim, "takes apart")
+    return [select(m, v, dim, n) for n in range(v.sizes(m.rows)[dim])]
+
+
+def cat(m: Maker, values: Sequence[Value], dim: int = 0) -> Value:
+    values = [v for v in values if v.row is not None or v.node.shape != (0,)]
+    first = next(v for v in values if v.row is not None)
+    axis = m.feature(first, dim, "joins values along")
+    dim = m.dim(first, dim)
+    bools = all(v.dtype is torch.bool for v in values)
+    nodes = []
+    for value in values:
+        value = m.truth(value) if bools else m.real(value)
+        if value.row is None:
+            sizes = value.node.shape
+            if sizes[first.row or 0] != m.rows:
+                raise m.refuse("joins the batch axis with one of a fixed size, so it depends on the batch size")
+            raise m.refuse("depends on the batch size")
+        if (value.row, value.before, value.after) != (first.row, first.before, first.after):
+            raise m.refuse("joins values whose batch axes do not lie in one place")
+        nodes.append(value.node)
+    return replace(first, node=m.build.cat(nodes, axis, m.source), dtype=torch.bool if bools else m.dtype, fill=None)
+
+
+def stack(m: Maker, values: Sequence[Value], dim: int = 0) -> Value:
+    first = next(v for v in values if v.row is not None)
+    dim = dim % (first.dim + 1)
+    raised = [unsqueeze(m, v, dim) if v.row is not None else v for v in values]
+    return cat(m, raised, dim)
+
+
+def roll(m: Maker, v: Value, shifts: Sequence[int], dims: Sequence[int] = ()) -> Value:
+    if not dims:
+        raise m.refuse("rolls the batch axis; name the feature axis (dims=-1)")
+    for shift, dim in zip(shifts, dims, strict=True):
+        axis = m.feature(v, dim, "rolls")
+        size = v.node.shape[axis]
+        cut = -shift % size if size else 0
+        if cut:
+            pieces = [m.build.slice(v.node, axis, *ends, source=m.source) for ends in ((cut, size), (0, cut))]
+            v = replace(v, node=m.build.cat(pieces, axis, m.source))
+    return v
+
+
+def flip(m: Maker, v: Value, dims: Sequence[int]) -> Value:
+    for dim in dims:
+        axis = m.feature(v, dim, "turns round")
+        pieces = slices(m, v.node, axis)
+        v = replace(v, node=m.build.cat(pieces[::-1], axis, m.source))
+    return v
+
+
+def slices(m: Maker, node: Node, axis: int) -> list[Node]:
+    """Every element of an axis by itself, if they are few."""
+    if node.shape[axis] > FEW:
+        raise m.refuse(f"has a native form for up to {FEW} elements only, here are {node.shape[axis]}")
+    return [m.build.slice(node, axis, n, n + 1, source=m.source) for n in range(node.shape[axis])]
+
+
+def index(m: Maker, v: Value, indices: Sequence[Value | None]) -> Value:
+    raise m.refuse("picks elements by values; slice with numbers, or multiply with a matrix of zeros and ones")
+
+
+def slice_scatter(
+    m: Maker,
+    v: Value,
+    new: Value,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Value:
+    """``v`` with ``new`` in the place of a slice."""
+    low, high = bounds(v.sizes(m.rows)[dim], start, end)
+    target = part(m, v, dim, low, high, step)
+    new = m.spread(_as(m, v, new), target)
+    if new.node.shape == v.node.shape:
+        return replace(new, dtype=v.dtype)
+    axis = m.feature(v, dim, "writes to part of")
+    if step == 1:
+        size = v.node.shape[axis]
+        ends = m.build.slice(v.node, axis, 0, low, source=m.source), m.build.slice(v.node, axis, high, size)
+        pieces = [n for n in (ends[0], new.node, ends[1]) if n.shape[axis]]
+    else:
+        pieces = slices(m, v.node, axis)
+        pieces[low:high:step] = slices(m, new.node, axis)
+    return replace(v, node=m.build.cat(pieces, axis, m.source), fill=None)
+
+
+def select_scatter(m: Maker, v: Value, new: Value, dim: int, at: int) -> Value:
+    sizes = v.sizes(m.rows)
+    dim, at = m.dim(v, dim), at % sizes[dim]
+    m.feature(v, dim, "writes to part of")
+    whole = m.spread(_as(m, v, new), select(m, v, dim, at))
+    return slice_scatter(m, v, m.view(whole, [*sizes[:dim], 1, *sizes[dim + 1 :]]), dim, at, at + 1)
+
+
+def copy(m: Maker, v: Value, new: Operand, non_blocking: bool = False) -> Value:
+    return replace(m.spread(_as(m, v, m.value(new)), v), dtype=v.dtype)
+
+
+def _as(m: Maker, like: Value, new: Value) -> Value:
+    """A value in the dtype of the one it is written into."""
+    kind = like.dtype or (torch.bool if like.node.dtype == "bool" else m.dtype)
+    if kind is not torch.bool and kind != m.dtype:
+        raise m.refuse(f"writes into a tensor of {kind}, and the cell computes in {m.dtype}")
+    return m.truth(new) if kind is torch.bool else m.real(new)
+
+
+def like(fill: float | None) -> Callable[..., Value]:
+    """A tensor of one number, shaped as another."""
+
+    def rule(m: Maker, v: Value, value: Operand = 0.0, **kwargs: Any) -> Value:
+        number = _number(m, value) if fill is None else fill
+        if v.row is None:
+            return m.filled(v.node.shape, _kind(m, number), m.out.dtype)
+        node = m.build.broadcast(m.build.const(_kind(m, number)), v.node.shape, m.source)
+        return replace(v, node=node, dtype=m.out.dtype, fill=_kind(m, number))
+
+    return rule
+
+
+def new(fill: float | None) -> Callable[..., Value]:
+    """A tensor of one number and of a given shape: ``new_zeros`` and its kin, and ``zeros`` and its own."""
+
+    def rule(m: Maker, *args: Any, **kwargs: Any) -> Value:
+        given = [a for a in args if not isinstance(a, Value)]
+        number = fill if fill is not None else _number(m, given[1])
+        return m.filled(infer(given[0], 1), _kind(m, number), m.out.dtype)
+
+    return rule
+
+
+def _number(m: Maker, value: Operand) -> float | bool:
+    if isinstance(value, Value):
+        if value.fill is None:
+            raise m.refuse("fills a tensor with a computed value; multiply torch.ones with it")
+        return value.fill
+    return value
+
+
+def _kind(m: Maker, number: float | bool) -> float | bool:
+    return bool(number) if m.out.dtype is torch.bool else number
+
+
+def fill(m: Maker, v: Value, value: Operand) -> Value:
+    """``v.fill_(value)``: a number, or a tensor of one element."""
+    return copy(m, v, value)
+
+
+def scalar_tensor(m: Maker, number: float | bool, **kwargs: Any) -> Value:
+    return m.full((), _kind(m, number), m.out.dtype)
+
+
+FILLS = {
+    "zeros": new(0.0),
+    "ones": new(1.0),
+    "full": new(None),
+    "empty": new(0.0),
+    "new_zeros": new(0.0),
+    "new_ones": new(1.0),
+    "new_full": new(None),
+    "new_empty": new(0.0),
+    "zeros_like": like(0.0),
+    "ones_like": like(1.0),
+    "full_like": like(None),
+    "empty_like": like(0.0),
+    "scalar_tensor": scalar_tensor,
+}
+"""New tensors of one number; these rules hold for values without rows too. What ``empty`` holds is nobody's to read."""
+
+WIDENING = {"expand": expand, "repeat": repeat}
+"""What may give a value without rows as many rows as the batch has."""
+
+SHAPE_RULES: dict[str, Callable[..., Any]] = {
+    **FILLS,
+    **WIDENING,
+    **dict.fromkeys(("alias", "clone", "contiguous", "lift_fresh", "lift", "_conj", "resolve_conj"), identity),
+    **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias"), view),
+    **dict.fromkeys(("slice", "slice_copy"), slice_),
+    "permute": permute,
+    "transpose": transpose,
+    "t": t,
+    "unsqueeze": unsqueeze,
+    "squeeze": squeeze,
+    "select": select,
+    "split": split,
+    "split_with_sizes": split_with_sizes,
+    "unbind": unbind,
+    "cat": cat,
+    "stack": stack,
+    "roll": roll,
+    "flip": flip,
+    "index": index,
+    "index_select": index,
+    "gather": index,
+    "slice_scatter": slice_scatter,
+    "select_scatter": select_scatter,
+    "copy": copy,
+    "fill": fill,
+    "zero": lambda m, v: copy(m, v, 0.0),
+}
+"""torch's name → the rule, called with the maker and the operation's arguments, tensors as values."""

@@ -1,0 +1,324 @@
+"""A traced step means what the step means: the same numbers, and the same gradients, at any batch size."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import ostinato
+from ostinato.compiler import interpret
+from ostinato.compiler.clip import clip_gradient
+from ostinato.compiler.refusal import Refused
+from ostinato.compiler.trace import trace
+from ostinato.compiler.verify import verify
+from tests.support.own_cells import OWN_CELLS, TimeGapCell
+
+I, H = 4, 6
+
+
+def tensors(cell) -> dict[str, torch.Tensor]:
+    plain = {
+        (f"{path}." if path else "") + name: value
+        for path, module in cell.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, torch.Tensor)
+    }
+    return dict(cell.named_parameters()) | dict(cell.named_buffers()) | plain
+
+
+def traced(cell, streams=None, constants=None):
+    graph = trace(cell._frozen_view(), cell.input_size, streams or {}, constants or {})
+    verify(graph)
+    return graph
+
+
+def example(dtype: torch.dtype, rows: int, width: int) -> torch.Tensor:
+    if dtype.is_floating_point:
+        return torch.randn(rows, width, dtype=torch.float64).to(dtype)
+    return torch.randint(0, 2 if dtype is torch.bool else 5, (rows, width)).to(dtype)
+
+
+def agree(cell, streams=None, constants=None, batches=(1, 3, 9)) -> ostinato.compiler.graph.Graph:
+    """Trace a cell and hold the graph against the step itself: values and gradients."""
+    cell = cell.double()
+    graph = traced(cell, streams, constants)
+    kinds = {**(streams or {}), **(constants or {})}
+    own = tensors(cell)
+    for rows in batches:
+        x = torch.randn(rows, cell.input_size, dtype=torch.float64)
+        states = [torch.randn(rows, size, dtype=torch.float64) for size in cell.state_sizes]
+        given = {name: example(dtype, rows, width) for name, (width, dtype) in kinds.items()}
+        wanted = [t.requires_grad_() for t in (x, *states)] + [t for t in own.values() if t.requires_grad]
+        output, new = cell.split(cell._frozen_view().step(x, *states, **given))
+        values = {"x": x, **given, **dict(zip(cell.state_names, states, strict=True)), **own}
+        got = interpret.run(graph, {name: values[name] for name in graph.inputs})
+        expected = [output, *new]
+        torch.testing.assert_close(list(got.values()), expected, rtol=1e-10, atol=1e-11)
+        weights = [torch.randn_like(e) for e in expected]
+        torch.testing.assert_close(
+            gradients(list(got.values()), weights, wanted), gradients(expected, weights, wanted), rtol=1e-8, atol=1e-9
+        )
+    return graph
+
+
+def gradients(outputs, weights, wanted):
+    total = sum((o * w).sum() for o, w in zip(outputs, weights, strict=True))
+    if not total.requires_grad:
+        return [torch.zeros_like(t) for t in wanted]
+    found = torch.autograd.grad(total, wanted, allow_unused=True)
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, wanted, strict=True)]
+
+
+def cell_of(function, **options) -> ostinato.Cell:
+    """A cell of width H whose step is ``function(self, x, h)``, with a stock of tensors to use."""
+
+    class Made(ostinato.Cell):
+        def __init__(self, input_size: int, hidden_size: int):
+            super().__init__(input_size, hidden_size)
+            self.W = nn.Parameter(torch.empty(H, input_size))
+            self.U = nn.Parameter(torch.empty(H, H))
+            self.heads = nn.Parameter(torch.empty(2, 3, 3))
+            self.narrow = nn.Parameter(torch.empty(2, 3))
+            self.u = nn.Parameter(torch.empty(H))
+            self.reset_parameters()
+            self.ln = nn.LayerNorm(H)
+            self.rms = nn.RMSNorm(H)
+            self.mlp = nn.Sequential(nn.Linear(H, 5), nn.Tanh(), nn.Linear(5, H))
+            self.register_buffer("mask", torch.rand(H, H) > 0.5)
+            self.register_buffer("scale", torch.tensor(0.5))
+            self.register_buffer("gate", torch.rand(H) > 0.5)
+            self.register_buffer("order", torch.arange(H))
+            self.plain = torch.linspace(0.1, 1, H, dtype=torch.float64)
+
+        step = function
+
+    return Made(I, H, **options)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        ostinato.LSTMCell(I, H),
+        ostinato.LSTMCell(I, H, bias=False),
+        ostinato.LSTMCell(I, H, proj_size=2),
+        ostinato.GRUCell(I, H),
+        ostinato.ChoGRUCell(I, H),
+        ostinato.ChoGRUCell(I, H, bias=False),
+        ostinato.RNNCell(I, H),
+        ostinato.RNNCell(I, H, nonlinearity="relu"),
+        ostinato.ElmanCell(I, H, output_size=3, output_nonlinearity="softmax"),
+        *(kind(I, H) for kind in OWN_CELLS),
+    ],
+    ids=lambda cell: type(cell).__name__,
+)
+def test_cells_of_the_library_and_of_users(cell) -> None:
+    agree(cell)
+
+
+def test_streams_and_constants() -> None:
+    agree(TimeGapCell(I, H), {"gap": (1, torch.float64)}, {"speaker": (H, torch.float64)})
+    agree(TimeGapCell(I, H), {"gap": (H, torch.float64)})
+
+
+STEPS = {
+    # arithmetic
+    "alpha": lambda s, x, h: torch.add(h, x @ s.W.T, alpha=0.3) - torch.sub(h, s.u, alpha=2),
+    "numbers left": lambda s, x, h: (1 - h) / (2 + h * h) + 2 ** (0.1 * h) + 3 / (4 + h.abs()),
+    "addcmul": lambda s, x, h: torch.addcmul(h, h, s.u, value=0.5) + torch.addcdiv(h, s.u, 2 + h * h, value=2),
+    "lerp": lambda s, x, h: torch.lerp(h, x @ s.W.T, 0.3) + torch.lerp(h, h * h, torch.sigmoid(s.u)),
+    "powers": lambda s, x, h: h**2 + h**3 + (1 + h * h) ** -0.5 + (1 + h * h) ** 0.3 + (2 + h.abs()) ** h,
+    "more powers": lambda s, x, h: h.square() + (h * h + 1).rsqrt() + (h * h + 1).reciprocal() + (h * h + 1) ** 0.5,
+    "rounding": lambda s, x, h: torch.div(h, 0.3, rounding_mode="floor") + torch.div(h, 0.3, rounding_mode="trunc"),
+    "remainders": lambda s, x, h: torch.remainder(h, 0.7) + torch.fmod(h, 0.7) + h // 0.4 + h % 0.3,
+    "floors": lambda s, x, h: h.floor() + h.ceil() + h.round() + h.trunc() + h.sign() + h.frac(),
+    "exponentials": lambda s, x, h: h.exp() + h.expm1() + torch.log1p(h * h) + torch.log(1 + h * h) + h.sigmoid(),
+    "trigonometry": lambda s, x, h: h.sin() + h.cos() + h.atan() + h.sinh() + h.cosh() + torch.erf(h) + h.erfc(),
+    "logarithms": lambda s, x, h: torch.log2(1 + h * h) + torch.log10(1 + h * h) + torch.exp2(h) + h.tan(),
+    "neg abs": lambda s, x, h: -h + h.abs() + torch.relu(h) + h.tanh(),
+    # activations
+    "softplus": lambda s, x, h: F.softplus(h) + F.softplus(h, beta=2, threshold=1),
+    "gelu": lambda s, x, h: F.gelu(h) + F.gelu(h, approximate="tanh"),
+    "elu": lambda s, x, h: F.elu(h, 0.7) + F.selu(h) + F.celu(h, 1.5),
+    "leaky": lambda s, x, h: F.leaky_relu(h, 0.2) + F.hardtanh(h, -0.5, 0.7) + F.relu6(h) + F.prelu(h, s.scale),
+    "hard": lambda s, x, h: F.hardsigmoid(h) + F.hardswish(h) + F.hardshrink(h) + F.softshrink(h) + F.tanhshrink(h),
+    "smooth": lambda s, x, h: F.silu(h) + F.mish(h) + F.logsigmoid(h) + F.softsign(h) + F.threshold(h, 0.1, 2.0),
+    "glu": lambda s, x, h: F.glu(torch.cat([h, h * 2], -1), -1),
+    # conditions
+    "where": lambda s, x, h: torch.where(h > 0, h, 0.1 * h) + torch.where(h > s.u, 1.0, 0.0),
+    "compare": lambda s, x, h: ((h > 0.1) & (h <= 1) | ~(h != h)) * h + (h >= s.u).to(h.dtype) + (h < 0) * 2.5 * h,
+    "bools": lambda s, x, h: torch.logical_or(h > 0, h < -1).double() + ((h > 0) ^ (h > 1)).double() + (h == 0).float(),
+    "masked fill": lambda s, x, h: h.masked_fill(h < 0, 0.3) + h.masked_fill(s.gate, -1.0),
+    "maximum": lambda s, x, h: torch.maximum(h, s.u) + torch.minimum(h, x @ s.W.T),
+    "clamp": lambda s, x, h: h.clamp(-0.5, 0.5) + h.clamp(min=0) + h.clamp_max(0.2) + h.clamp(s.u, s.u + 1),
+    "nan": lambda s, x, h: torch.nan_to_num(h / (h > 0).double(), 0.0, 1.0, -1.0) * 0.1 + h.isfinite().double(),
+    # products
+    "matmul": lambda s, x, h: x @ s.W.t() + h @ s.U + torch.matmul(h, s.U.transpose(0, 1)) + F.linear(h, s.U, s.u),
+    "addmm": lambda s, x, h: torch.addmm(s.u, h, s.U, beta=0.5, alpha=2) + torch.addmm(h, x, s.W.T),
+    "weights with a vector": lambda s, x, h: (s.U @ h.unsqueeze(-1)).squeeze(-1) + (s.U @ h.T).T,
+    "vector": lambda s, x, h: h * (h @ s.u).unsqueeze(-1) + (h * s.u).sum(-1, keepdim=True),
+    "antisymmetric": lambda s, x, h: torch.tanh(x @ s.W.T + h @ (s.U - s.U.T - 0.1 * torch.eye(H)).T),
+    "masked weights": lambda s, x, h: F.linear(h, s.U * s.mask) + F.linear(h, s.U.masked_fill(s.mask, 0.0)),
+    "triangle": lambda s, x, h: F.linear(h, s.U.tril(-1)) + F.linear(h, torch.linalg.matrix_exp(0.1 * s.U)),
+    "low rank": lambda s, x, h: F.linear(F.linear(h, s.U[:2]), s.U[:, :2]) + h @ torch.outer(s.u, s.u),
+    "normalised weights": lambda s, x, h: F.linear(h, F.normalize(s.U, dim=-1)) + F.linear(h, s.U / s.U.norm()),
+    "weights in place": lambda s, x, h: h @ cleared(s.U) + h * filled(s.u),
+    # heads
+    "heads einsum": lambda s, x, h: torch.einsum("bhd,hed->bhe", h.view(-1, 2, 3), s.heads).flatten(1),
+    "heads einsum 2": lambda s, x, h: torch.einsum("bhd,hde->bhe", h.reshape(-1, 2, 3), s.heads).reshape(-1, H),
+    "heads bmm": lambda s, x, h: torch.bmm(h.view(-1, 2, 3).transpose(0, 1), s.heads).transpose(0, 1).reshape(-1, H),
+    "heads baddbmm": lambda s, x, h: torch.baddbmm(
+        s.u.view(2, 1, 3), h.view(-1, 2, 3).transpose(0, 1), s.heads
+    ).transpose(0, 1).flatten(1),
+    "heads matmul": lambda s, x, h: (s.heads @ h.view(-1, 2, 3, 1)).flatten(1),
+    "shared heads": lambda s, x, h: (h.view(-1, 2, 3) @ s.heads[0]).flatten(1),
+    "shared einsum": lambda s, x, h: torch.einsum("bhd,de->bhe", h.view(-1, 2, 3), s.heads[1]).flatten(1),
+    "joined rows": lambda s, x, h: torch.tanh(h.view(-1, 3) @ s.heads[0] + s.u[:3]).view(-1, H),
+    "joined heads": lambda s, x, h: F.linear(h.view(-1, 3), s.heads[1], s.u[:3]).view(-1, 2, 3).sum(1).repeat(1, 2),
+    "inner": lambda s, x, h: (h.view(-1, 2, 3) @ h.view(-1, 2, 3).transpose(1, 2) @ h.view(-1, 2, 3)).flatten(1),
+    "attention": lambda s, x, h: attention(h.view(-1, 2, 3)).flatten(1),
+    "outer": lambda s, x, h: torch.einsum("bi,bj->bij", h[:, :2], h[:, 2:5]).flatten(1),
+    "scores": lambda s, x, h: h * torch.einsum("bi,bi->b", h, h)[:, None] + torch.einsum("bi,i->b", h, s.u)[:, None],
+    "bilinear": lambda s, x, h: torch.einsum("bi,kij,bj->bk", h[:, :3], s.heads, h[:, 3:]).repeat(1, 3),
+    "to and fro": lambda s, x, h: (s.U @ h.t() + s.u[:, None]).t(),
+    "kron": lambda s, x, h: h @ torch.kron(s.narrow, s.narrow.T),
+    # reductions
+    "sums": lambda s, x, h: h.sum(-1, keepdim=True) * h + h.mean(1, keepdim=True) + h.sum(1)[:, None],
+    "sums of heads": lambda s, x, h: h.view(-1, 2, 3).sum((1, 2))[:, None] * h + h.view(-1, 2, 3).mean(1).repeat(1, 2),
+    "extremes": lambda s, x, h: h - h.amax(-1, keepdim=True) + h.amin(1, keepdim=True) + h.max(-1).values[:, None],
+    "softmax": lambda s, x, h: h.softmax(-1) + h.log_softmax(-1) + h.logsumexp(-1, keepdim=True),
+    "softmax of heads": lambda s, x, h: h.view(-1, 2, 3).softmax(1).flatten(1) + h.view(-1, 2, 3).softmax(2).flatten(1),
+    "variance": lambda s, x, h: (h - h.mean(-1, True)) / (h.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt(),
+    "deviation": lambda s, x, h: h / h.std(-1, keepdim=True) + torch.var_mean(h, -1, keepdim=True)[0],
+    "norms": lambda s, x, h: F.normalize(h, dim=-1) + h / h.norm(dim=-1, keepdim=True) + h.norm(1, -1, True),
+    "more norms": lambda s, x, h: h / torch.linalg.vector_norm(h, 3, -1, True) + h.norm(math.inf, -1, True),
+    "layer norm": lambda s, x, h: s.ln(h) + F.layer_norm(h, (H,)),
+    "layer norm of heads": lambda s, x, h: F.layer_norm(h.view(-1, 2, 3), (2, 3), s.narrow, s.narrow).flatten(1),
+    "group norm": lambda s, x, h: F.layer_norm(h.view(-1, 2, 3), (3,)).flatten(1) * s.u,
+    "torch group norm": lambda s, x, h: F.group_norm(h, 2, s.u, s.u),
+    "rms norm": lambda s, x, h: s.rms(h) + F.rms_norm(h, (H,), eps=0.1),
+    "any": lambda s, x, h: h * (h > 1).any(-1, keepdim=True) + h * (h > -1).all(-1, keepdim=True),
+    "prod": lambda s, x, h: h[:, :3].prod(-1, keepdim=True) * h,
+    # shapes
+    "chunk": lambda s, x, h: torch.cat(h.chunk(3, -1)[::-1], -1) + torch.cat(h.split([1, 2, 3], dim=1), 1),
+    "stack": lambda s, x, h: torch.stack([h, h * h, s.u + h], 1).sum(1) + torch.stack([h, h * 2], -1)[..., 1],
+    "unbind": lambda s, x, h: torch.stack(h.unbind(1)[::-1], dim=1),
+    "heads apart": lambda s, x, h: torch.cat([head * n for n, head in enumerate(h.view(-1, 2, 3).unbind(1))], -1),
+    "select": lambda s, x, h: h[:, 0:1] * h + h[:, -1][:, None] + h.narrow(1, 1, 1) + h[:, ::2].repeat(1, 2),
+    "roll": lambda s, x, h: h.roll(2, -1) + h.roll(-1, 1) + h.flip(-1),
+    "ranks": lambda s, x, h: h[:, None, :].expand(-1, 3, -1).mean(1) + h.unsqueeze(2).squeeze(2) + h.view_as(h),
+    "swap": lambda s, x, h: h.view(-1, 2, 3).transpose(1, 2).reshape(-1, H) + h.view(-1, 2, 3).permute(0, 2, 1).flatten(1),
+    "expand": lambda s, x, h: h + s.u.expand(h.shape[0], -1) + s.scale.expand_as(h) + s.u.repeat(len(h), 1),
+    "fresh": lambda s, x, h: torch.cat([h[:, :3], h.new_zeros(len(h), 3)], 1) + torch.zeros_like(h) + torch.ones(len(x), H),
+    "fresh fills": lambda s, x, h: h * torch.full((len(h), 1), 0.3).double() + torch.full_like(h, 2) - h.new_ones(H),
+    "literal": lambda s, x, h: h * torch.tensor(0.5) + torch.tensor([2.0], dtype=torch.float64),
+    "range": lambda s, x, h: h * torch.arange(1, H + 1) + h * s.order + torch.linspace(0, 1, H) * h,
+    "same dtype": lambda s, x, h: h.to(torch.float64).clone().contiguous().type_as(x),
+    "pad": lambda s, x, h: F.pad(h[:, 1:], (1, 0)) + F.pad(h[:, 1:], (0, 1), value=0.5),
+    "scatter": lambda s, x, h: torch.slice_scatter(h, h[:, :2] * 2, 1, 1, 3) + torch.select_scatter(h, h[:, 0], 1, 4),
+    # modules, tensors of all kinds
+    "module": lambda s, x, h: s.mlp(h) + s.scale * h + s.plain,
+    "batch norm": lambda s, x, h: F.batch_norm(h, s.u, s.u.abs() + 1, training=False),
+    "dropout off": lambda s, x, h: F.dropout(h, 0.5, training=False),
+    "clip": lambda s, x, h: clip_gradient(torch.tanh(h @ s.U.T), 0.05),
+    # gradients stopped
+    "detach": lambda s, x, h: h.detach() * h + s.U.detach().sum() * h,
+    "no grad": lambda s, x, h: stopped(s, h) * h,
+    "data": lambda s, x, h: h.data * h,
+    "in place, stopped": lambda s, x, h: h + stopped_in_place(h),
+}  # fmt: skip
+
+
+def attention(heads):
+    return F.softmax(heads @ heads.mT / math.sqrt(3), dim=-1) @ heads
+
+
+def cleared(weight):
+    weight = weight.clone()
+    weight[0] = 0
+    weight[:, 1].mul_(2)
+    weight.diagonal().shape  # noqa: B018
+    weight[2:4, 2:4] += weight[2:4, 2:4]
+    return weight
+
+
+def filled(vector):
+    new = torch.zeros(H, dtype=torch.float64)
+    new[1:3] = vector[1:3]
+    return new
+
+
+@torch.no_grad()
+def stopped(s, h):
+    scale = (h @ s.U).abs().mean(-1, keepdim=True)
+    return scale + h[:, :1]
+
+
+def stopped_in_place(h):
+    with torch.no_grad():
+        copy = h * 2
+        copy.add_(1)
+        copy[:, 0] = 3
+    return copy * h
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_operations(name: str) -> None:
+    agree(cell_of(lambda self, x, h: STEPS[name](self, x, h)))
+
+
+def in_place_gates(self, x, h):
+    gates = x @ self.W.T + h @ self.U.T
+    gates.add_(self.u, alpha=0.5)
+    gates[:, :2].sigmoid_()
+    a, b = gates.chunk(2, -1)
+    a.mul_(b)
+    gates[:, 5] = 0
+    gates[:, 4] += gates[:, 3]
+    return gates + a.sum(-1, keepdim=True)
+
+
+def in_place_views(self, x, h):
+    y = h.clone()
+    heads = y.view(-1, 2, 3)
+    heads[:, 1].mul_(2)
+    heads.transpose(1, 2)[:, 0] += 1
+    first, second = heads.unbind(1)
+    first.copy_(second)
+    y.unsqueeze(-1)[:, 4] *= 3
+    y.permute(1, 0)[3] = h[:, 0]
+    return y + heads.flatten(1)
+
+
+def in_place_fill(self, x, h):
+    out = torch.empty_like(h)
+    out[:, :3] = h[:, 3:]
+    out[:, 3:].fill_(0.5)
+    out[:, ::2] += 1
+    out[..., -1].zero_()
+    return out.masked_fill_(out > 1, 0.1).clamp_(-1, 1)
+
+
+def in_place_order(self, x, h):
+    y = h * 1
+    before = y[:, :3] * 2
+    view = y[:, :3]
+    y.tanh_()
+    y += 1
+    y -= before.repeat(1, 2)
+    return y + view.repeat(1, 2)
+
+
+def built_up(self, x, h):
+    rows = torch.zeros(x.shape[0], H, dtype=x.dtype)
+    for n in range(H):
+        rows[:, n] = h[:, n] * n + rows[:, max(n - 1, 0)]
+    return rows
+
+
+@pytest.mark.parametrize("step", [in_place_gates, in_place_views, in_place_fill, in_place_order, built_up])
+def test_work_in_place_on_values_of_the_step(step) -> None:
+    agree(cell_of(step))
