@@ -1,12 +1,14 @@
 # make demo   train a language model on text every machine has, look into it
 # make test   lint, types, all tests
-# Both set up .venv by themselves. PIP_FLAGS goes to pip, PYTHON names the interpreter.
+# make bench  time everything against torch.nn and others, about half an hour
+# All set up .venv by themselves. PIP_FLAGS goes to pip, PYTHON names the interpreter.
 
 PYTHON ?= python3
 PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+BENCH_READY := $(VENV)/ready-bench
 
 .PHONY: setup demo test lint bench clean
 .DEFAULT_GOAL := test
@@ -30,8 +32,13 @@ lint: $(READY)
 test: lint
 	$(BIN)/python -m pytest
 
-bench: $(READY)
-	$(BIN)/python benchmarks/drop_in.py
+# Both tables are printed before either fails the command.
+bench: $(BENCH_READY)
+	@$(BIN)/python benchmarks/drop_in.py; first=$$?; $(BIN)/python benchmarks/native.py && exit $$first
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[bench]'
+	@touch $(BENCH_READY)
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
