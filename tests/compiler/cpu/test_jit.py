@@ -91,6 +91,18 @@ def test_every_family_can_be_emitted_anywhere(family: str, triple: str, word: st
     assert jit.compile(text, target)
 
 
+def test_comments_show_what_is_kept_on_the_stack() -> None:
+    target = targets.host()
+    t = target.vector("float").type
+    numbers = range(target.registers + 8)
+    loads = "".join(f"  %p{n} = getelementptr {t}, ptr %p, i64 {n}\n  %v{n} = load {t}, ptr %p{n}\n" for n in numbers)
+    stores = "".join(f"  store {t} %v{n}, ptr %p{len(numbers) - 1 - n}\n" for n in numbers)
+    text = f"define void @f(ptr %p) {{\n{loads}{stores}  ret void\n}}"
+    assert "Spill" in jit.assembly(text, target, comments=True)
+    assert "Spill" not in jit.assembly(text, target)
+    assert "Spill" not in jit.assembly(TEXT, target, comments=True)
+
+
 def test_without_llvmlite_the_reason_says_how_to_get_it() -> None:
     code = (
         "import sys; sys.modules['llvmlite'] = None\n"

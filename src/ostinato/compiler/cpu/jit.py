@@ -70,10 +70,11 @@ def compile(text: str, target: Target) -> bytes:
         return bytes(machine.emit_object(_module(text, target, machine)))
 
 
-def assembly(text: str, target: Target) -> str:
-    """The same as assembly, to read."""
+def assembly(text: str, target: Target, comments: bool = False) -> str:
+    """The same as assembly, to read; with LLVM's comments, every value kept on the stack is a ``Spill``."""
     with _lock:
         machine = _machine(target)
+        machine.set_asm_verbosity(comments)
         return str(machine.emit_assembly(_module(text, target, machine)))
 
 

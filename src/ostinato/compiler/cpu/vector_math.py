@@ -92,13 +92,14 @@ def _expm1_near(m: Lanes, r: str) -> str:
     return m.fma(m.mul(r, r), m.polynomial(r, _format(m.vector).exp), r)
 
 
-def exp(code: Code, v: Vector, x: str, more: str | None = None) -> str:
-    """exp(x), or exp(x + more) for a small ``more``. Scaled in two steps, so that a denormal result is rounded once."""
+def exp(code: Code, v: Vector, x: str, more: str | None = None, high: float | None = None) -> str:
+    """exp(x), or exp(x + more) for a small ``more``; from ``high`` on the same. A denormal result is rounded once."""
     m, f = Lanes(code, v), _format(v)
-    r, n = _reduce(m, m.higher(m.lower(x, f.exp_high), f.exp_low))
+    r, n = _reduce(m, m.higher(m.lower(x, f.exp_high if high is None else high), f.exp_low))
     if more is not None:
         r = m.add(r, more)
     p = m.add(_expm1_near(m, r), 1.0)
+    # In two steps: 2ⁿ alone may be no number of the format, or a denormal one.
     half = m.whole("lshr", n, 1)
     rest = m.whole("sub", n, half)
     return m.mul(m.mul(p, m.unbits(_power(m, half))), m.unbits(_power(m, rest)))
@@ -123,7 +124,7 @@ def expm1(code: Code, v: Vector, x: str) -> str:
 def sigmoid(code: Code, v: Vector, x: str) -> str:
     """1 / (1 + exp(-x)), written so that it does not lose the small results of a large negative x."""
     m = Lanes(code, v)
-    e = exp(code, v, m.lower(x, 40.0))
+    e = exp(code, v, x, high=40.0)
     return m.div(e, m.add(e, 1.0))
 
 
