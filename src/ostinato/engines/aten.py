@@ -45,6 +45,28 @@ def names(cell: Cell) -> tuple[str, ...]:
     return tuple(name for name in order if getattr(cell, name, None) is not None)
 
 
+def autocast_is_on(device: str) -> bool:
+    """Whether autocast acts on this type of device now."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def autocast_dtypes(cell: Cell, states: States, packed: bool) -> tuple[torch.dtype, ...]:
+    """The dtypes in which states begin under autocast: torch.nn's for torch's own cells, else the states' own.
+
+    On the CPU oneDNN's LSTM and the simple network run in the lower precision; the GRU, and the LSTM on packed rows,
+    keep their states in float32, and so does c of an LSTM with a projection. cuDNN runs all of them in the lower one.
+    """
+    own, name = tuple(s.dtype for s in states), operator(cell)
+    if name is None or torch.float64 in own:
+        return own
+    low = torch.get_autocast_dtype(states[0].device.type)
+    if states[0].is_cuda or name.startswith("rnn"):
+        return (low,) * len(own)
+    if name == "lstm" and getattr(cell, "weight_hr", None) is not None:
+        return low, own[1]
+    return (low,) * len(own) if name == "lstm" and not packed else own
+
+
 def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
     """Run one layer; the same result as the loop's, to rounding."""
     first = call.cells[0]

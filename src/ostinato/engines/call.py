@@ -29,6 +29,7 @@ class LayerCall:
         streams: a value a step, laid out as ``input``.
         constants: a value a sequence, (B, ·), rows in the order of ``states``.
         batch_sizes: (T,) how many rows are active at each step, never growing; on the CPU. None: all of them.
+        templates: the lasting cell behind each bound one, which what was compiled for it is kept by.
     """
 
     cells: tuple[Cell, ...]
@@ -38,3 +39,4 @@ class LayerCall:
     streams: Mapping[str, Tensor] = field(default_factory=dict)
     constants: Mapping[str, Tensor] = field(default_factory=dict)
     batch_sizes: Tensor | None = None
+    templates: tuple[Cell, ...] = ()

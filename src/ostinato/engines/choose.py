@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from ostinato.cells import checks
+from ostinato.engines import aten, native
 from ostinato.errors import EngineError
 
-ENGINES = ("auto", "loop", "aten")
+ENGINES = ("auto", "loop", "aten", "native")
 
 _override: ContextVar[str | None] = ContextVar("ostinato_engine", default=None)
 
@@ -23,8 +27,18 @@ class Choice:
     why: str
 
 
-LOOP_ASKED, ATEN_ASKED = Choice("loop", "asked for"), Choice("aten", "asked for")
-ATEN_BY_RULE = Choice("aten", "torch has a fused kernel for this cell")
+ASKED = {name: Choice(name, "asked for") for name in ENGINES[1:]}
+BY_RULE = {
+    "aten": Choice("aten", "torch has a fused kernel for this cell"),
+    "native": Choice("native", "the cell's step is compiled"),
+}
+OWN = Choice("native", "the compiled step is faster here than torch's fused kernel")
+
+Rule = Callable[[Tensor, bool], bool]
+"""Given the input, (T, B, I) or (N, I), and whether a gradient is wanted: is native the faster one?"""
+
+NATIVE_IS_FASTER: dict[str, Rule] = {}
+"""By the name of torch's operator (``"lstm"``, ``"gru"``, ``"rnn_tanh"``, ``"rnn_relu"``); aten where there is none."""
 
 
 def check(name: str) -> str:
@@ -36,8 +50,10 @@ def check(name: str) -> str:
 def engine(name: str) -> Iterator[None]:
     """Every layer called inside the block runs on this engine, whatever its own ``engine=`` says.
 
+    A layer inside ``torch.compile`` or ``torch.export`` keeps to its own, as what is compiled outlives the block.
+
     Args:
-        name: ``"auto"``, ``"loop"`` or ``"aten"``.
+        name: ``"auto"``, ``"loop"``, ``"aten"`` or ``"native"``.
 
     Raises:
         InvalidValue: the name is none of these.
@@ -62,16 +78,40 @@ def asked(own: str) -> str:
     return _override.get() or own
 
 
-def choose(asked_for: str, against_aten: str | None) -> Choice:
-    """The rule. ``against_aten``: why torch's fused kernels cannot run this call, None if they can.
+def choose(asked_for: str, operator: str | None, cell: str, input: Tensor) -> Choice:
+    """The rule, for what can be seen without looking into the step.
+
+    Args:
+        asked_for: what the user wrote.
+        operator: torch's operator that computes this cell, None for any other cell.
+        cell: the cell's name.
+        input: the call's.
 
     Raises:
-        EngineError: ``"aten"`` was asked for by name and cannot run this.
+        EngineError: an engine was asked for by name and cannot run this.
     """
     if asked_for == "loop":
-        return LOOP_ASKED
-    if against_aten is None:
-        return ATEN_ASKED if asked_for == "aten" else ATEN_BY_RULE
+        return ASKED["loop"]
     if asked_for == "aten":
-        raise EngineError(f"engine 'aten' cannot run this: {against_aten}; engine='auto' takes one that can ('loop')")
-    return Choice("loop", against_aten)
+        against = f"{cell} is not one of torch's own cells" if operator is None else aten.why_not(input)
+        return ASKED["aten"] if against is None else _impossible("aten", against)
+    if asked_for == "native":
+        against = native.why_not(input)
+        return ASKED["native"] if against is None else _impossible("native", against)
+    if operator is None:
+        against = native.why_not(input)
+        return BY_RULE["native"] if against is None else Choice("loop", against)
+    rule = NATIVE_IS_FASTER.get(operator)
+    if rule is not None and rule(input, torch.is_grad_enabled()) and native.why_not(input) is None:
+        return OWN
+    against = aten.why_not(input)
+    return BY_RULE["aten"] if against is None else Choice("loop", against)
+
+
+def _impossible(name: str, why: str) -> Choice:
+    raise impossible(name, why)
+
+
+def impossible(name: str, why: str) -> EngineError:
+    """The error for an engine asked for by name that cannot run a call."""
+    return EngineError(f"engine {name!r} cannot run this: {why}; engine='auto' takes one that can")

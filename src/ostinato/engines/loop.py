@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ostinato.cells.cell import check_step
+from ostinato.engines import aten
 from ostinato.engines.call import LayerCall, States
 
 
@@ -16,6 +17,8 @@ def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
 
         for t in range(T):                       # range(T)[::-1] for the second direction
             output[t], *states = step(input[t], *states)
+
+    Under autocast a step's products run in the lower precision and states keep the dtype they begin with.
 
     Returns:
         The outputs, (T, B, D·H_out) or packed (N, D·H_out), zero nowhere but where the cell says so, and the final
@@ -35,6 +38,10 @@ def _run_direction(call: LayerCall, direction: int) -> tuple[Tensor, States]:
     inputs = _frames(call.input, sizes)
     streams = {name: _frames(value, sizes) for name, value in call.streams.items()}
     initial = call.states[direction]
+    mixed = torch._C._is_any_autocast_enabled() and aten.autocast_is_on(call.input.device.type)
+    if mixed:
+        kinds = aten.autocast_dtypes(cell, initial, call.batch_sizes is not None)
+        initial = tuple(s.to(kind) for s, kind in zip(initial, kinds, strict=True))
     outputs: list[Tensor] = [call.input] * len(inputs)
     rows = _Rows(initial, backward=direction == 1)
     for t in range(len(inputs))[:: -1 if direction else 1]:
@@ -42,6 +49,9 @@ def _run_direction(call: LayerCall, direction: int) -> tuple[Tensor, States]:
         given = {name: frames[t] for name, frames in streams.items()}
         given.update((name, value[: inputs[t].shape[0]]) for name, value in call.constants.items())
         outputs[t], new = cell.split(step(inputs[t], *states, **given))
+        if mixed:
+            new = tuple(s.to(old.dtype) for s, old in zip(new, states, strict=True))
+            outputs[t] = outputs[t] if cell.separate_output else new[0]
         rows.states = new
         if t == (len(inputs) - 1 if direction else 0):
             check_step(cell, inputs[t], states, outputs[t], new)

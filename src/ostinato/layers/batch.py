@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import checks
+from ostinato.engines.ragged import Ragged, check_lengths
 from ostinato.errors import InvalidValue
-from ostinato.layers.sequences import Ragged, check_lengths
 from ostinato.layers.states import Network, map_network
 
 if TYPE_CHECKING:

@@ -13,10 +13,12 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import binding, checks
 from ostinato.cells.cell import Cell
-from ostinato.engines import aten, choose, loop, purity
+from ostinato.compiler.refusal import Refused
+from ostinato.engines import aten, choose, known, loop, native, purity
 from ostinato.engines.call import LayerCall, States, Step
+from ostinato.engines.compiled import Compiled
 from ostinato.errors import CellError
-from ostinato.layers import build, states
+from ostinato.layers import build, opaque, states
 from ostinato.layers.batch import Batch
 from ostinato.layers.sequences import last_step
 from ostinato.layers.states import Network, StateShape, suffix
@@ -42,7 +44,7 @@ class Recurrent(nn.Module):
         dropout: probability of an element of a layer's output being zeroed in training, after all but the last.
         bidirectional: a second run, with parameters of its own, from the end; outputs are joined to 2·H.
         device, dtype: of the parameters.
-        engine: ``"auto"``, ``"loop"`` or ``"aten"``: who runs the time loop. The result is the same.
+        engine: ``"auto"``, ``"loop"``, ``"aten"`` or ``"native"``: who runs the time loop. The result is the same.
         initial_state: where a call without ``hx`` begins: ``"zeros"``, ``"learned"`` (parameters
             ``initial_{state}_l{k}[_reverse]`` that begin at zero), or a module, called with the input (T, B, I),
             padding zeroed, or with the call's ``condition``, that returns what ``hx`` would be.
@@ -112,6 +114,9 @@ class Recurrent(nn.Module):
         ours = all(type(cell).__module__.startswith("ostinato.") for cell in tops)
         # The modes (training or not) in which the steps are known to be pure: dropout in a step shows in one of them.
         self._pure_in = {True, False} if ours else set()
+        # The keywords of the last call, by name, width and dtype: what explain needs to know of them.
+        self._last_streams: tuple[tuple[known.Kind, ...], tuple[known.Kind, ...]] | None = None
+        self._said_why = False
         states.make_initial(self, initial_state, self._shape, device, dtype)
 
     def _build(self, widths: tuple[int, ...], device: Any, dtype: torch.dtype | None) -> None:
@@ -128,7 +133,7 @@ class Recurrent(nn.Module):
 
     @property
     def engine(self) -> str:
-        """Who runs the time loop: ``"auto"``, ``"loop"`` or ``"aten"``."""
+        """Who runs the time loop: ``"auto"``, ``"loop"``, ``"aten"`` or ``"native"``."""
         return self._engine
 
     @engine.setter
@@ -153,7 +158,52 @@ class Recurrent(nn.Module):
     def choice(self) -> choose.Choice:
         """Which engine runs an ordinary call now, and why."""
         weight = self._raw_weight()
-        return self._choose(torch.empty(0) if weight is None else weight)
+        choice = self._choose(torch.empty(0) if weight is None else weight)
+        if choice.engine != "native":
+            return choice
+        if (waiting := self._unknown_streams()) is not None:
+            return choose.Choice("native", f"if its step can be compiled: the first call tells, with {waiting}")
+        refused = next((made for made in self.compiled() if isinstance(made, Refused)), None)
+        if refused is None:
+            return choice
+        if choose.asked(self._engine) == "native":
+            raise choose.impossible("native", str(refused))
+        return choose.Choice("loop", str(refused))
+
+    def compiled(self) -> list[Compiled | Refused]:
+        """What each place's step was compiled to, or why it was not; the places in the order of :attr:`slots`."""
+        wants_grad = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+        with torch.no_grad(), torch.random.fork_rng([]):
+            return [self._compile(slot, wants_grad) for slot in self.slots]
+
+    def _compile(self, slot: binding.Slot, wants_grad: bool) -> Compiled | Refused:
+        cell, given = binding.bind(slot, self), self._last_streams or ((), ())
+        known_names = cell.streams()
+        streams, constants = (tuple(kind for kind in part if kind[0] in known_names) for part in given)
+        weight = self._raw_weight()
+        dtype = torch.get_default_dtype() if weight is None else weight.dtype
+        signature = known.Signature(cell.input_size, dtype, streams, constants, wants_grad)
+        try:
+            return native.ready(slot.template, cell, signature)
+        except Refused as refused:
+            return refused
+
+    def _unknown_streams(self) -> str | None:
+        """The keywords a call must give whose width no call has shown yet."""
+        needed = [name for name, need in self._streams.items() if need]
+        return " and ".join(needed) if needed and self._last_streams is None else None
+
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def programs(
+        self, wants_grad: bool, streams: tuple[known.Kind, ...], constants: tuple[known.Kind, ...]
+    ) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] | str:
+        """For torch.compile and export: each layer's program as text, and the paths of the tensors it reads in each
+        direction's cell; or why there is none."""
+        before, self._last_streams = self._last_streams, (streams, constants)
+        try:
+            return opaque.programs(self._slots, lambda slot: self._compile(slot, wants_grad), streams, constants)
+        finally:
+            self._last_streams = before if before is not None else self._last_streams
 
     def forward(
         self,
@@ -185,6 +235,10 @@ class Recurrent(nn.Module):
             InvalidValue, InvalidShape, InvalidType: arguments that do not fit, with torch.nn's exception types.
             EngineError: the engine asked for by name cannot run this call.
         """
+        if torch.compiler.is_compiling():
+            done = opaque.run(self, input, hx, lengths, condition, streams)
+            if done is not None:
+                return done
         _, output, state = self._run(input, hx, lengths, condition, streams, None)
         return output, state
 
@@ -253,11 +307,8 @@ class Recurrent(nn.Module):
         return batch.sorted_states(network)
 
     def _choose(self, data: Tensor) -> choose.Choice:
-        if self._operator is None:
-            against: str | None = f"{self.cell_type.__name__} is not one of torch's own cells"
-        else:
-            against = aten.why_not(data)
-        return choose.choose(choose.asked(self._engine), against)
+        own = self._engine if torch.compiler.is_compiling() else choose.asked(self._engine)
+        return choose.choose(own, self._operator, self.cell_type.__name__, data)
 
     def _fits_one_call(self, batch: Batch) -> bool:
         dropping = self.dropout > 0 and self.training and self.num_layers > 1
@@ -271,7 +322,6 @@ class Recurrent(nn.Module):
         given: Streams,
         watch: Watch | None,
     ) -> tuple[Tensor, Network]:
-        run = aten.run if engine == "aten" else loop.run
         data, finals, tried = batch.data, [], True
         for k, (slots, initial) in enumerate(zip(self._slots, self._shape.split(network), strict=True)):
             if k and self.dropout > 0 and self.training:
@@ -279,11 +329,36 @@ class Recurrent(nn.Module):
             call = self._layer_call(slots, data, initial, given, batch, watch)
             if self.training not in self._pure_in:
                 tried &= purity.check(call)
-            data, final = run(call)
+            data, final = self._run_layer(engine, call)
             finals.append(final)
         if tried:
             self._pure_in.add(self.training)
         return data, self._shape.join(finals)
+
+    def _run_layer(self, engine: str, call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
+        if engine == "aten":
+            return aten.run(call)
+        if engine == "native" and call.input.numel():
+            try:
+                plan = native.plan(call)
+            except Refused as refused:
+                self._refuse(refused)
+            else:
+                return native.run(call, plan)
+        return loop.run(call)
+
+    def _refuse(self, refused: Refused) -> None:
+        """An error if native was asked for by name; else the loop runs, and says once why."""
+        name = self.cell_type.__name__
+        if choose.asked(self._engine) == "native":
+            raise choose.impossible("native", f"{name}.step: {refused}") from refused
+        if not self._said_why:
+            self._said_why = True
+            warnings.warn(
+                f"{name} runs step by step in the loop engine, which is slower: {refused}; engine='loop' says that it "
+                "is meant, and ostinato.explain(layer) says more",
+                stacklevel=build.caller_level(),
+            )
 
     def _layer_call(
         self,
@@ -296,9 +371,13 @@ class Recurrent(nn.Module):
     ) -> LayerCall:
         cells = tuple(binding.bind(slot, self) for slot in slots)
         steps = tuple(watch(slot.name, cell) if watch else cell.step for slot, cell in zip(slots, cells, strict=True))
-        known = cells[0].streams() if self._streams else {}
-        own = [{name: value for name, value in part.items() if name in known} for part in given]
-        return LayerCall(cells, steps, data, initial, own[0], own[1], batch.batch_sizes)
+        templates = tuple(slot.template for slot in slots)
+        if not self._streams:
+            return LayerCall(cells, steps, data, initial, {}, {}, batch.batch_sizes, templates)
+        names = cells[0].streams()
+        own = [{name: value for name, value in part.items() if name in names} for part in given]
+        self._last_streams = known.kinds(given[0]), known.kinds(given[1])
+        return LayerCall(cells, steps, data, initial, own[0], own[1], batch.batch_sizes, templates)
 
     def last(self, output: Tensor | PackedSequence, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
         """The output to use for many-to-one work: forward's at each row's last step, backward's at the first.

@@ -1,0 +1,150 @@
+"""A program ready to run: what follows from its text alone, worked out once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostinato.compiler import interpret, program
+from ostinato.compiler.graph import Graph
+from ostinato.compiler.program import Program
+from ostinato.compiler.rebuild import reads
+from ostinato.engines.hoist import Hoist
+from ostinato.engines.kernels import Kernel, make_kernel
+
+Values = Mapping[str, Tensor]
+
+
+class Compiled:
+    """One cell's program, and its kernels.
+
+    Attributes:
+        program: what the pipeline made.
+        times: the passes of the pipeline with the seconds each took; empty if the program came as text.
+        tensors: the cell's tensors it reads, by their path in the cell.
+        params: what ``prepare`` makes of them.
+        passed: for each param the tensor it is, or None if it is computed.
+        streams, constants: what the loop reads of each step and of each sequence.
+        kept_streams, kept_constants: what of it is kept for the backward.
+        kept_states: the states whose values are, besides the one that is the output.
+        output_is: the state that is the output itself, if one is.
+    """
+
+    def __init__(self, made: Program, times: Mapping[str, float] | None = None) -> None:
+        self.program = made
+        self.times = dict(times or {})
+        self.tensors = tuple(made.prepare.inputs)
+        self.params = tuple(made.prepare.outputs)
+        self.passed = tuple(n["name"] if n.op == "input" else None for n in made.prepare.outputs.values())
+        self.computed = _computed(made.prepare, self.passed)
+        self.computed_from = {n: reads([node]) for n, node in made.prepare.outputs.items()}
+        self.hoist = Hoist(made)
+        forward = made.forward
+        self.streams = tuple(forward.inputs_of("x", "stream"))
+        self.constants = tuple(forward.inputs_of("constant"))
+        self.loop_params = tuple(forward.inputs_of("param"))
+        outputs = forward.outputs
+        self.output_is = next((s for s in made.states if outputs[f"new.{s}"] is outputs["output"]), None)
+        self.kept_streams, self.kept_constants, self.kept_states = self._kept()
+        self.backward_params = () if made.backward is None else tuple(made.backward.graph.inputs_of("param"))
+        self.fault: str | None = "untried"
+        """What the trial against the loop found wrong: None for nothing, \"untried\" before it."""
+        self._kernels: dict[torch.dtype, Kernel] = {}
+
+    def _kept(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        backward = self.program.backward
+        if backward is None:
+            return (), (), ()
+        read = {*backward.graph.inputs, *(w.value for w in backward.weights if w.where == "stream")}
+        states = tuple(s for s in backward.trajectories if s != self.output_is)
+        return tuple(n for n in self.streams if n in read), self.constants, states
+
+    def kernel(self, dtype: torch.dtype) -> Kernel:
+        """The kernel for numbers of one dtype, made when first asked for."""
+        kernel = self._kernels.get(dtype)
+        if kernel is None:
+            kernel = self._kernels[dtype] = make_kernel(self.program, dtype)
+        return kernel
+
+    def prepare(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The params out of the cell's tensors, both in order: ordinary torch operations."""
+        named = dict(zip(self.tensors, tensors, strict=True))
+        made = (
+            {} if self.computed is None else interpret.run(self.computed, {n: named[n] for n in self.computed.inputs})
+        )
+        return [
+            made[name] if passed is None else named[passed]
+            for name, passed in zip(self.params, self.passed, strict=True)
+        ]
+
+    @cached_property
+    def text(self) -> str:
+        """The program as text."""
+        return program.dumps(self.program)
+
+
+def _computed(prepare: Graph, passed: Sequence[str | None]) -> Graph | None:
+    """The part of ``prepare`` that computes something."""
+    outputs = {n: node for (n, node), own in zip(prepare.outputs.items(), passed, strict=True) if own is None}
+    if not outputs:
+        return None
+    needed = {id(node) for node in Graph({}, outputs).nodes()}
+    return Graph({n: node for n, node in prepare.inputs.items() if id(node) in needed}, outputs)
+
+
+class Plan:
+    """A layer's programs, one a direction, and the order in which all its tensors are handed on.
+
+    That order: x, the streams, the constants, then for each direction its states and its params.
+    """
+
+    def __init__(self, directions: Sequence[Compiled], streams: Sequence[str], constants: Sequence[str]) -> None:
+        self.directions = tuple(directions)
+        self.streams = tuple(streams)
+        self.constants = tuple(constants)
+        self.same = all(d is directions[0] for d in directions)
+        self.reads_output = any(
+            d.output_is is not None
+            and d.program.backward is not None
+            and d.output_is in d.program.backward.trajectories
+            for d in directions
+        )
+        place = 1 + len(self.streams) + len(self.constants)
+        self.places: list[tuple[int, int, int]] = []
+        for compiled in self.directions:
+            middle = place + len(compiled.program.states)
+            self.places.append((place, middle, middle + len(compiled.params)))
+            place = middle + len(compiled.params)
+
+    @cached_property
+    def text(self) -> str:
+        """All of it as one line: the argument of the operator, so that an exported program carries it."""
+        own = list(dict.fromkeys(d.text for d in self.directions))
+        return json.dumps(
+            {
+                "programs": own,
+                "directions": [own.index(d.text) for d in self.directions],
+                "streams": self.streams,
+                "constants": self.constants,
+            },
+            separators=(",", ":"),
+        )
+
+
+@lru_cache(maxsize=256)
+def plan_of(directions: tuple[Compiled, ...], streams: tuple[str, ...], constants: tuple[str, ...]) -> Plan:
+    """One plan for the same programs."""
+    return Plan(directions, streams, constants)
+
+
+@lru_cache(maxsize=256)
+def loads(text: str) -> Plan:
+    """The plan that wrote :attr:`Plan.text`, in this or in another process."""
+    data: dict[str, Any] = json.loads(text)
+    programs = [Compiled(program.loads(t)) for t in data["programs"]]
+    return Plan([programs[n] for n in data["directions"]], data["streams"], data["constants"])

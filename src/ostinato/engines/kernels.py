@@ -1,0 +1,69 @@
+"""Where a program becomes something that runs: the one place that knows which kernel there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ostinato.compiler.program import Gradients, Loop, Program, Ran
+
+
+class Kernel(Protocol):
+    """The loop of one program, forward and backward; the directions of a layer that share it run in one call."""
+
+    def forward(self, loops: Sequence[Loop], save: bool) -> tuple[Tensor, list[Ran]]:
+        """The joint output (N, D·w), and what each direction put out, its output a slice of the joint one."""
+
+    def backward(
+        self,
+        loops: Sequence[Loop],
+        rans: Sequence[Ran],
+        grad_output: Tensor | None,
+        grad_finals: Sequence[dict[str, Tensor | None]],
+        wanted: set[str],
+    ) -> list[Gradients]:
+        """Gradients of what each direction read, of the names in ``wanted``."""
+
+
+class ReferenceKernel:
+    """The loop in plain PyTorch, as the compiler's reference runs it."""
+
+    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+        self.program = program
+
+    def forward(self, loops: Sequence[Loop], save: bool) -> tuple[Tensor, list[Ran]]:
+        from ostinato.compiler import reference
+
+        rans = [reference.run_forward(self.program, loop, save) for loop in loops]
+        return (rans[0].output if len(rans) == 1 else torch.cat([r.output for r in rans], dim=-1)), rans
+
+    def backward(
+        self,
+        loops: Sequence[Loop],
+        rans: Sequence[Ran],
+        grad_output: Tensor | None,
+        grad_finals: Sequence[dict[str, Tensor | None]],
+        wanted: set[str],
+    ) -> list[Gradients]:
+        from ostinato.compiler import reference
+
+        parts: Any = [None] * len(loops) if grad_output is None else grad_output.chunk(len(loops), dim=-1)
+        return [
+            reference.run_backward(self.program, loop, ran, part, finals, wanted)
+            for loop, ran, part, finals in zip(loops, rans, parts, grad_finals, strict=True)
+        ]
+
+
+def make_kernel(program: Program, dtype: torch.dtype) -> Kernel:
+    """The kernel that runs a program."""
+    return ReferenceKernel(program, dtype)
+
+
+def why_not() -> str | None:
+    """Why no kernel can be made on this machine, None if one can."""
+    from ostinato.engines.standin import MISSING
+
+    return MISSING

@@ -1,0 +1,114 @@
+"""The compiled loop: a cell's own step, traced once and run as one kernel over all steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from ostinato.cells.cell import Cell
+from ostinato.compiler.refusal import Refused
+from ostinato.engines import kernels, known, passes, trial
+from ostinato.engines.call import LayerCall, States
+from ostinato.engines.compiled import Compiled, Plan, plan_of
+from ostinato.engines.function import RunLayer, shaped
+from ostinato.engines.hoist import Geometry
+from ostinato.engines.standin import tensors_of
+
+DTYPES = (torch.float32, torch.float64)
+PLAIN = (Tensor, nn.Parameter)
+
+
+def why_not(input: Tensor) -> str | None:
+    """Why no kernel can run this input now, whatever the cell; None if one can."""
+    if input.device.type != "cpu":
+        return f"kernels are made for the CPU, and the input is on {input.device}"
+    if input.dtype not in DTYPES:
+        return f"kernels take float32 and float64, and the input is {input.dtype}"
+    if type(input) not in PLAIN and not torch.compiler.is_compiling():
+        return f"kernels take plain tensors, and the input is a {type(input).__name__}"
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return "kernels have no rule for torch.func's transforms"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "kernels have no forward-mode derivative"
+    if torch.is_autocast_enabled("cpu"):
+        return "kernels run in one precision, and autocast mixes two"
+    if torch._C._get_tracing_state() is not None:
+        return "torch.jit.trace and the older ONNX exporter cannot look into a kernel"
+    return kernels.why_not()
+
+
+def plan(call: LayerCall) -> Plan:
+    """The programs of a call's cells, compiled and tried when they are new.
+
+    Raises:
+        Refused: a step has no native form, or its native form failed its trial.
+    """
+    wants_grad = torch.is_grad_enabled() and _wants_grad(call)
+    signature = known.Signature(
+        call.input.shape[-1], call.input.dtype, known.kinds(call.streams), known.kinds(call.constants), wants_grad
+    )
+    directions = tuple(
+        ready(template, cell, signature) for template, cell in zip(call.templates, call.cells, strict=True)
+    )
+    return plan_of(directions, tuple(call.streams), tuple(call.constants))
+
+
+def ready(template: Cell, cell: Cell, signature: known.Signature) -> Compiled:
+    """One cell's program, tried against the loop.
+
+    Raises:
+        Refused: see :func:`plan`.
+    """
+    compiled = known.find(template, cell, signature)
+    if compiled.fault is not None:
+        if compiled.fault == "untried":
+            with known.undisturbed():
+                compiled.fault = trial.fault(compiled, cell, signature)
+        if compiled.fault is not None:
+            raise Refused(f"the compiled step failed its trial against the loop: {compiled.fault}")
+    return compiled
+
+
+def run(call: LayerCall, plan: Plan) -> tuple[Tensor, tuple[States, ...]]:
+    """Run one layer; the same result as the loop's, to rounding."""
+    tensors = [call.input, *call.streams.values(), *call.constants.values()]
+    for compiled, cell, states in zip(plan.directions, call.cells, call.states, strict=True):
+        tensors += states
+        tensors += compiled.prepare(tensors_at(cell, compiled.tensors))
+    geometry = Geometry.of(call.input, call.states[0][0].shape[0], call.batch_sizes)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        output, *flat = RunLayer.apply(plan, geometry, *tensors)
+        count = len(flat) // len(plan.directions)
+        return output, tuple(tuple(flat[d * count : (d + 1) * count]) for d in range(len(plan.directions)))
+    done = passes.forward(plan, geometry, tensors, False)
+    return shaped(done.output, call.input), tuple(tuple(final) for final in done.finals)
+
+
+def tensors_at(cell: Cell, paths: Iterable[str]) -> list[Tensor]:
+    """The cell's tensors at these paths: parameters, buffers, plain attributes, those of submodules too."""
+    found = []
+    for path in paths:
+        owner: nn.Module = cell
+        *modules, name = path.split(".") if "." in path else (path,)
+        for module in modules:
+            owner = owner.__dict__["_modules"][module]
+        own = owner.__dict__
+        value = own["_parameters"].get(name)
+        if value is None:
+            value = own["_buffers"].get(name)
+        found.append(own[name] if value is None else value)
+    return found
+
+
+def _wants_grad(call: LayerCall) -> bool:
+    if call.input.requires_grad or any(s.requires_grad for states in call.states for s in states):
+        return True
+    for cell in call.cells:
+        own = cell.__dict__
+        if any(p is not None and p.requires_grad for p in own["_parameters"].values()):
+            return True
+        if own["_modules"] and any(t.requires_grad for t in tensors_of(cell).values()):
+            return True
+    return any(v.requires_grad for part in (call.streams, call.constants) for v in part.values())

@@ -1,0 +1,197 @@
+"""A layer's forward and backward on plain tensors, without autograd: what the Function and the operator share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ostinato.compiler.program import Gradients, Loop, Ran
+from ostinato.engines.compiled import Compiled, Plan
+from ostinato.engines.hoist import Geometry, Sums
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a forward put out.
+
+    Attributes:
+        output: (N, D·w), packed or not.
+        finals: of each direction, in the order of the states.
+        kept: what :func:`backward` needs besides the tensors themselves and the output; empty if nothing was saved.
+    """
+
+    output: Tensor
+    finals: list[list[Tensor]]
+    kept: list[Tensor]
+
+
+def forward(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor], save: bool) -> Done:
+    """Run every direction; ``tensors`` in the plan's order."""
+    streams, constants = _outer(plan, geometry, tensors)
+    loops: list[Loop] = []
+    hoisted: list[dict[str, Tensor]] = []
+    for compiled, place in zip(plan.directions, plan.places, strict=True):
+        states, params = _own(compiled, place, tensors)
+        made = compiled.hoist.run(geometry, streams, constants, params)
+        hoisted.append(made)
+        read = {n: made[n] if n in made else streams[n] for n in compiled.streams}
+        held = {n: made[n] if n in made else constants[n] for n in compiled.constants}
+        loops.append(_loop(geometry, read, held, states, params, len(loops) == 1))
+    dtype = tensors[0].dtype
+    if plan.same:
+        output, rans = plan.directions[0].kernel(dtype).forward(loops, save)
+    else:
+        parts = [c.kernel(dtype).forward([loop], save) for c, loop in zip(plan.directions, loops, strict=True)]
+        output, rans = torch.cat([part[0] for part in parts], dim=-1), [part[1][0] for part in parts]
+    finals = [[ran.finals[s] for s in c.program.states] for c, ran in zip(plan.directions, rans, strict=True)]
+    kept: list[Tensor] = []
+    if save:
+        for compiled, ran, made in zip(plan.directions, rans, hoisted, strict=True):
+            kept += [ran.saved[n] for n in compiled.program.saved]
+            kept += [ran.trajectories[s] for s in compiled.kept_states]
+            kept += [made[n] for n in (*compiled.kept_streams, *compiled.kept_constants) if n in made]
+    return Done(output, finals, kept)
+
+
+def backward(
+    plan: Plan,
+    geometry: Geometry,
+    tensors: Sequence[Tensor],
+    output: Tensor | None,
+    kept: Sequence[Tensor],
+    grad_output: Tensor | None,
+    grad_finals: Sequence[Sequence[Tensor | None]],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of ``tensors`` where ``wanted``, in their order and shapes.
+
+    Args:
+        output: what the forward put out, (N, D·w), if ``plan.reads_output``.
+        grad_output, grad_finals: None where nothing flows.
+    """
+    streams, constants = _outer(plan, geometry, tensors)
+    outer = {n for n, flag in zip(_outer_names(plan), wanted, strict=False) if flag}
+    loops: list[Loop] = []
+    rans: list[Ran] = []
+    wants: list[set[str]] = []
+    rest, column, nothing = iter(kept), 0, tensors[0].new_empty(0)
+    for compiled, place in zip(plan.directions, plan.places, strict=True):
+        states, params = _own(compiled, place, tensors)
+        saved = {n: next(rest) for n in compiled.program.saved}
+        trajectories = {s: next(rest) for s in compiled.kept_states}
+        inner = compiled.hoist.reads
+        # What the backward does not read is there by name alone: its gradient may be wanted.
+        read = {n: streams.get(n, nothing) for n in compiled.streams}
+        read |= {n: next(rest) for n in compiled.kept_streams if n in inner}
+        held = {n: next(rest) if n in inner else constants[n] for n in compiled.kept_constants}
+        width = compiled.program.forward.outputs["output"].width
+        own = tensors[0] if output is None else output[:, column : column + width]
+        column += width
+        if output is not None and compiled.output_is is not None:
+            trajectories[compiled.output_is] = own
+        loops.append(_loop(geometry, read, held, states, params, len(loops) == 1))
+        rans.append(Ran(own, {}, saved, trajectories))
+        wants.append(outer | _flagged(compiled, place, wanted))
+    found = _run_backward(plan, loops, rans, grad_output, grad_finals, wants, tensors[0].dtype)
+    total = Sums(outer)
+    grads: list[Tensor | None] = [None] * len(tensors)
+    for compiled, place, loop, gradients, names in zip(plan.directions, plan.places, loops, found, wants, strict=True):
+        sums = Sums(names)
+        sums.add_all(gradients.states)
+        sums.add_all(gradients.params)
+        for values in (gradients.streams, gradients.constants):
+            sums.add_all({n: v for n, v in values.items() if n not in compiled.hoist.reads})
+        hoisted = {n: v for n, v in (gradients.streams | gradients.constants).items() if n in compiled.hoist.reads}
+        if hoisted:
+            compiled.hoist.add_gradients(geometry, streams, constants, loop.params, hoisted, sums)
+        total.add_all(sums.values)
+        for n, name in enumerate((*compiled.program.states, *compiled.params), place[0]):
+            if wanted[n]:
+                grads[n] = _shaped(sums.values.get(name), tensors[n])
+    for n, name in enumerate(_outer_names(plan)):
+        if wanted[n]:
+            grads[n] = _shaped(total.values.get(name), tensors[n])
+    return grads
+
+
+def _run_backward(
+    plan: Plan,
+    loops: Sequence[Loop],
+    rans: Sequence[Ran],
+    grad_output: Tensor | None,
+    grad_finals: Sequence[Sequence[Tensor | None]],
+    wants: Sequence[set[str]],
+    dtype: torch.dtype,
+) -> list[Gradients]:
+    finals = [
+        dict(zip(c.program.states, grads, strict=True)) for c, grads in zip(plan.directions, grad_finals, strict=True)
+    ]
+    asked = [_asked(c, names) for c, names in zip(plan.directions, wants, strict=True)]
+    if plan.same:
+        return plan.directions[0].kernel(dtype).backward(loops, rans, grad_output, finals, set().union(*asked))
+    widths = [c.program.forward.outputs["output"].width for c in plan.directions]
+    parts = [None] * len(loops) if grad_output is None else list(grad_output.split(widths, dim=-1))
+    return [
+        c.kernel(dtype).backward([loop], [ran], part, [final], names)[0]
+        for c, loop, ran, part, final, names in zip(plan.directions, loops, rans, parts, finals, asked, strict=True)
+    ]
+
+
+def _asked(compiled: Compiled, names: set[str]) -> set[str]:
+    """What of the loop's inputs needs a gradient, if ``names`` do."""
+    reads = compiled.hoist.reads
+    inputs = (*compiled.streams, *compiled.constants, *compiled.program.states, *compiled.loop_params)
+    return {n for n in inputs if (n in names if n not in reads else not reads[n].isdisjoint(names))}
+
+
+def _flagged(compiled: Compiled, place: tuple[int, int, int], wanted: Sequence[bool]) -> set[str]:
+    names = (*compiled.program.states, *compiled.params)
+    return {name for name, flag in zip(names, wanted[place[0] : place[2]], strict=True) if flag}
+
+
+def _outer_names(plan: Plan) -> tuple[str, ...]:
+    return ("x", *plan.streams, *plan.constants)
+
+
+def _outer(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """x and the streams as (N, ·), and the constants as (B, ·), by name."""
+    count, dtype = 1 + len(plan.streams), tensors[0].dtype
+    streams = {"x": geometry.flat(tensors[0])}
+    if count > 1 or plan.constants:
+        for name, value in zip(plan.streams, tensors[1:count], strict=True):
+            streams[name] = geometry.flat(_real(value, dtype))
+        after = tensors[count : count + len(plan.constants)]
+        return streams, {n: _real(v, dtype).contiguous() for n, v in zip(plan.constants, after, strict=True)}
+    return streams, {}
+
+
+def _own(
+    compiled: Compiled, place: tuple[int, int, int], tensors: Sequence[Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A direction's states and params by name."""
+    start, middle, end = place
+    states = dict(zip(compiled.program.states, tensors[start:middle], strict=True))
+    return states, dict(zip(compiled.params, tensors[middle:end], strict=True))
+
+
+def _loop(
+    geometry: Geometry,
+    streams: dict[str, Tensor],
+    constants: dict[str, Tensor],
+    states: dict[str, Tensor],
+    params: dict[str, Tensor],
+    reverse: bool,
+) -> Loop:
+    return Loop(streams, constants, states, params, geometry.steps, geometry.rows, geometry.batch_sizes, reverse)
+
+
+def _real(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Flags and counts as numbers of the input's dtype: what a step was traced with."""
+    return value if value.is_floating_point() else value.to(dtype)
+
+
+def _shaped(grad: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if grad is None else grad.reshape(like.shape)

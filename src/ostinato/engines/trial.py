@@ -1,0 +1,123 @@
+"""The first use of a compiled step: it is run against the loop on small random copies before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ostinato.cells.cell import Cell
+from ostinato.engines import loop, passes
+from ostinato.engines.call import LayerCall
+from ostinato.engines.compiled import Compiled, plan_of
+from ostinato.engines.function import RunLayer, shaped
+from ostinato.engines.hoist import Geometry
+from ostinato.engines.known import Kind, Signature
+from ostinato.engines.standin import tensors_of
+
+STEPS, ROWS = 3, 2
+RAGGED = (2, 1, 1)
+
+
+def fault(compiled: Compiled, cell: Cell, signature: Signature) -> str | None:
+    """What a compiled step does differently from the step itself, both ways, full and ragged; None: nothing."""
+    cell = _with_numbers(cell, signature.dtype)
+    with torch.inference_mode(False), torch.set_grad_enabled(signature.wants_grad):
+        for sizes in (None, RAGGED):
+            found = _compare(compiled, cell, signature, None if sizes is None else torch.tensor(sizes))
+            if found is not None:
+                return found
+    return None
+
+
+def _compare(compiled: Compiled, cell: Cell, signature: Signature, sizes: Tensor | None) -> str | None:
+    draw = torch.Generator().manual_seed(0)
+
+    def random(kind: Kind, *lead: int) -> Tensor:
+        _, width, dtype = kind
+        if not dtype.is_floating_point:
+            return torch.randint(0, 2, (*lead, width), generator=draw).to(dtype)
+        return torch.randn(*lead, width, generator=draw, dtype=dtype).requires_grad_(signature.wants_grad)
+
+    rows = ROWS if sizes is None else ROWS + 1  # the last row has no step
+    lead = (STEPS, rows) if sizes is None else (int(sizes.sum()),)
+    x = random(("x", signature.input_size, signature.dtype), *lead)
+    streams = {kind[0]: random(kind, *lead) for kind in signature.streams}
+    constants = {kind[0]: random(kind, rows) for kind in signature.constants}
+    states = [tuple(random(("", s, signature.dtype), rows) for s in cell.state_sizes) for _ in range(2)]
+    call = LayerCall((cell, cell), (cell.step, cell.step), x, tuple(states), streams, constants, sizes)
+    plan = plan_of((compiled, compiled), tuple(streams), tuple(constants))
+    named = tensors_of(cell)
+    own = [named[name] for name in compiled.tensors]
+    params = compiled.prepare(own)
+    geometry = Geometry.of(x, rows, sizes)
+    given = [x, *streams.values(), *constants.values(), *states[0], *params, *states[1], *params]
+    expected_output, expected_finals = loop.run(call)
+    expected = [expected_output, *(s for final in expected_finals for s in final)]
+    if not signature.wants_grad:
+        done = passes.forward(plan, geometry, given, False)
+        got = [shaped(done.output, x), *(s for final in done.finals for s in final)]
+        return None if _close(got, expected) else "its result differs"
+    got = list(RunLayer.apply(plan, geometry, *given))
+    if not _close(got, expected):
+        return "its result differs"
+    inputs = (x, *streams.values(), *constants.values(), *states[0], *states[1], *own)
+    wanted = [t for t in inputs if t.requires_grad]
+    weights = [torch.randn(e.shape, generator=draw, dtype=e.dtype) for e in expected]
+    ours, theirs = (_gradients(values, weights, wanted) for values in (got, expected))
+    return None if _close(ours, theirs) else "its gradient differs: something in the step has a derivative of its own"
+
+
+def _gradients(values: Sequence[Tensor], weights: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
+    pairs = [(v, w) for v, w in zip(values, weights, strict=True) if v.requires_grad]
+    if not pairs or not wanted:
+        return [torch.zeros_like(w) for w in wanted]
+    return list(
+        torch.autograd.grad(
+            [v for v, _ in pairs],
+            wanted,
+            [w for _, w in pairs],
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    )
+
+
+def _close(got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """Equal but for rounding, which grows with the largest number in play."""
+    for one, two in zip(got, expected, strict=True):
+        if one.shape != two.shape:
+            return False
+        tolerance = 1e-3 if two.dtype == torch.float32 else 1e-7
+        finite = two.detach()[two.isfinite()]
+        scale = float(finite.abs().max()) if finite.numel() else 0.0
+        if not torch.allclose(one, two, rtol=tolerance, atol=tolerance * min(max(scale, 1e-6), 1.0), equal_nan=True):
+            return False
+    return True
+
+
+def _with_numbers(cell: Cell, dtype: torch.dtype) -> Cell:
+    """The cell itself, or, where its tensors hold no numbers (during an export), one with random ones of its shapes."""
+    if all(type(t) in (Tensor, nn.Parameter) for t in tensors_of(cell).values()):
+        return cell
+    view: Cell = _view(cell, torch.Generator().manual_seed(1))
+    return view
+
+
+def _view(module: Any, draw: torch.Generator) -> Any:
+    view: Any = object.__new__(type(module))
+    view.__dict__.update(module.__dict__)
+    for own in ("_parameters", "_buffers"):
+        view.__dict__[own] = {n: None if t is None else _numbers(t, draw) for n, t in module.__dict__[own].items()}
+    view.__dict__["_modules"] = {n: None if m is None else _view(m, draw) for n, m in module._modules.items()}
+    return view
+
+
+def _numbers(like: Tensor, draw: torch.Generator) -> Tensor:
+    shape = tuple(int(size) for size in like.shape)
+    if not like.is_floating_point():
+        return torch.ones(shape, dtype=like.dtype)
+    return (0.3 * torch.randn(shape, generator=draw, dtype=like.dtype)).requires_grad_(like.requires_grad)

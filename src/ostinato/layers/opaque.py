@@ -1,0 +1,147 @@
+"""A layer's call under torch.compile and torch.export: one opaque operator a layer, for any T and B."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import dropout as drop
+
+from ostinato.cells import binding
+from ostinato.cells.cell import Cell
+from ostinato.compiler.refusal import Refused
+from ostinato.engines import kernels, known, native, operator
+from ostinato.engines.choose import impossible
+from ostinato.engines.compiled import Compiled, plan_of
+from ostinato.errors import InvalidShape
+from ostinato.layers.batch import Batch
+from ostinato.layers.streams import Streams, sort_streams
+
+if TYPE_CHECKING:
+    from ostinato.layers.recurrent import Recurrent
+
+Text = tuple[str, tuple[tuple[str, ...], ...]]
+"""A layer's program, and for each direction the paths of the tensors it reads in the cell."""
+
+
+def programs(
+    layers: list[tuple[binding.Slot, ...]],
+    compile: Callable[[binding.Slot], Compiled | Refused],
+    streams: tuple[known.Kind, ...],
+    constants: tuple[known.Kind, ...],
+) -> tuple[Text, ...] | str:
+    """Every layer's program as text, or why there is none."""
+    if (why := kernels.why_not()) is not None:
+        return why
+    texts: list[Text] = []
+    for slots in layers:
+        directions = []
+        for slot in slots:
+            made = compile(slot)
+            if isinstance(made, Refused):
+                return str(made)
+            directions.append(made)
+        names = slots[0].template.streams()
+        own = [tuple(kind[0] for kind in part if kind[0] in names) for part in (streams, constants)]
+        plan = plan_of(tuple(directions), own[0], own[1])
+        texts.append((plan.text, tuple(d.tensors for d in directions)))
+    return tuple(texts)
+
+
+def run(
+    layer: Recurrent, input: Any, hx: Any, lengths: Any, condition: Any, streams: Mapping[str, Any]
+) -> tuple[Any, Any] | None:
+    """The layer's call as operators, traced by dynamo or by export; None if another engine must run it.
+
+    T and B are never read, and lengths stay a tensor: they are checked when the operator runs.
+
+    Raises:
+        EngineError: engine="native" was asked for by name and cannot run this.
+    """
+    if layer.engine not in ("auto", "native") or not isinstance(input, Tensor):
+        return None
+    against = _why_not(input)
+    if against is None:
+        batch = Batch.of(layer, input, None, layer._raw_weight())
+        counts = None if lengths is None else _lengths(layer, lengths, batch)
+        given: Streams = ({}, {})
+        if streams or layer._streams:
+            given = sort_streams(layer.cell_type.__name__, batch, layer._streams, streams)
+        network = layer._initial(batch if counts is None else _without_padding(batch, counts), hx, condition)
+        wants_grad = torch.is_grad_enabled() and _wants_grad(layer, batch.data, network, given)
+        found = layer.programs(wants_grad, known.kinds(given[0]), known.kinds(given[1]))
+        if not isinstance(found, str):
+            return _run(layer, batch, counts, network, given, found)
+        against = found
+    if layer.engine == "native":
+        raise impossible("native", against)
+    return None
+
+
+def _run(
+    layer: Recurrent, batch: Batch, lengths: Tensor | None, network: Any, given: Streams, texts: tuple[Text, ...]
+) -> tuple[Any, Any]:
+    data, finals = batch.data, []
+    for k, (slots, initial) in enumerate(zip(layer._slots, layer.state_shape.split(network), strict=True)):
+        if k and layer.dropout > 0 and layer.training:
+            data = drop(data, layer.dropout)
+        text, paths = texts[k]
+        cells = [binding.bind(slot, layer) for slot in slots]
+        names = cells[0].streams() if layer._streams else {}
+        own = [{name: value for name, value in part.items() if name in names} for part in given]
+        if torch.compiler.is_dynamo_compiling():
+            for cell, states in zip(cells, initial, strict=True):
+                _guard(cell, data, states, own)
+        tensors = [t for cell, of in zip(cells, paths, strict=True) for t in native.tensors_at(cell, of)]
+        flat = [s for states in initial for s in states]
+        data, made = operator.run(
+            data, list(own[0].values()), list(own[1].values()), flat, tensors, lengths, text, len(flat)
+        )
+        count = len(flat) // len(cells)
+        finals.append(tuple(tuple(made[d * count : (d + 1) * count]) for d in range(len(cells))))
+    return batch.public(data), layer.state_shape.public(batch.public_states(layer.state_shape.join(finals)))
+
+
+def _guard(cell: Cell, data: Tensor, states: tuple[Tensor, ...], given: list[dict[str, Tensor]]) -> None:
+    """Let dynamo see the step once, on two rows, and drop the result: it then guards all the program was made from."""
+    with torch.no_grad():
+        rows = [value.new_zeros(2, value.shape[-1]) for value in (data, *states)]
+        keywords = {n: v.new_zeros(2, v.shape[-1]) for part in given for n, v in part.items()}
+        cell.step(rows[0], *rows[1:], **keywords)
+
+
+def _why_not(input: Tensor) -> str | None:
+    if input.device.type != "cpu" or input.dtype not in native.DTYPES:
+        return f"kernels take float32 and float64 on the CPU, and the input is {input.dtype} on {input.device}"
+    if torch.is_autocast_enabled("cpu"):
+        return "kernels run in one precision, and autocast mixes two"
+    return None
+
+
+def _lengths(layer: Recurrent, lengths: Any, batch: Batch) -> Tensor:
+    counts = torch.as_tensor(lengths)
+    if counts.is_floating_point() or counts.dtype == torch.bool:
+        counts = counts.to("cpu")
+    if not batch.batched and counts.dim() == 0:
+        counts = counts.reshape(1)
+    if counts.dim() != 1:
+        raise InvalidShape(f"lengths must be (B,), one for each sequence of the batch, got {tuple(counts.shape)}")
+    return counts.detach().to("cpu", torch.int64)
+
+
+def _without_padding(batch: Batch, lengths: Tensor) -> Batch:
+    """The batch with zeros in the padding: what an initial state's module is called with."""
+    steps = torch.arange(batch.data.shape[0], device=batch.data.device).unsqueeze(1)
+    valid = (steps < lengths.to(batch.data.device)).unsqueeze(-1)
+    zero = torch.zeros((), dtype=batch.data.dtype, device=batch.data.device)
+    data = torch.where(valid, batch.data, zero)
+    return Batch(data, None, batch.rows, batch.batched, batch.batch_first, packed=False)
+
+
+def _wants_grad(layer: Recurrent, data: Tensor, network: Any, given: Streams) -> bool:
+    tensors = [data, *layer.parameters(), *given[0].values(), *given[1].values()]
+    for state in network:
+        tensors += [state] if isinstance(state, Tensor) else list(state)
+    return any(t.requires_grad for t in tensors)
