@@ -10,11 +10,42 @@ from hypothesis import strategies as st
 
 from ostinato.compiler.pipeline import compile_graph
 from ostinato.compiler.reference import previous, run_forward
+from ostinato.compiler.trace import trace
 from tests.compiler import steps
+from tests.compiler.cells import CELLS, CONSTANTS, STREAMS, I, cell, widths
 from tests.compiler.whole import check, outside, sequences
 
-HAND = {"lstm": steps.lstm, "gru": steps.gru, "rnn": steps.rnn}
-PROGRAMS = {name: (make(), compile_graph(make(), True).program) for name, make in HAND.items()}
+HAND = {"lstm by hand": steps.lstm, "gru by hand": steps.gru, "rnn by hand": steps.rnn}
+GRAPHS = {name: make() for name, make in HAND.items()}
+GRAPHS |= {n: trace(cell(n), I, widths(STREAMS, n), widths(CONSTANTS, n)) for n in CELLS}
+PROGRAMS = {name: (graph, compile_graph(graph, True).program) for name, graph in GRAPHS.items()}
+
+
+@pytest.mark.parametrize("sizes", [None, [3, 2, 2, 0]])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_cell(name: str, sizes: list[int] | None) -> None:
+    graph, program = PROGRAMS[name]
+    check(graph, program, sequences(graph, 3, 3, sizes, reverse=sizes is not None))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_loop_is_the_cells_own_step(name: str) -> None:
+    own, (graph, program) = cell(name), PROGRAMS[name]
+    given = sequences(graph, 3, 2)
+    tensors = dict(own.named_parameters()) | dict(own.named_buffers())
+    given.values.update({n: tensors[n] for n in graph.inputs_of("tensor")})
+    loop, _ = outside(program, given)
+    states = tuple(given.values[n] for n in own.state_names)
+    outputs = []
+    for span in given.spans:
+        keywords = {n: given.values[n][span] for n in graph.inputs_of("stream")}
+        keywords |= {n: given.values[n] for n in graph.inputs_of("constant")}
+        output, states = own.split(own.step(given.values["x"][span], *states, **keywords))
+        outputs.append(output)
+    ran = run_forward(program, loop, save=False)
+    torch.testing.assert_close(ran.output, torch.cat(outputs))
+    for name, state in zip(own.state_names, states, strict=True):
+        torch.testing.assert_close(ran.finals[name], state)
 
 
 @for_all(
@@ -23,7 +54,7 @@ PROGRAMS = {name: (make(), compile_graph(make(), True).program) for name, make i
     steps=st.integers(0, 3),
     reverse=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_outputs_and_gradients(name: str, sizes: list[int] | None, steps: int, reverse: bool) -> None:
     graph, program = PROGRAMS[name]
     check(graph, program, sequences(graph, steps, 3, sizes, reverse))
@@ -32,7 +63,7 @@ def test_outputs_and_gradients(name: str, sizes: list[int] | None, steps: int, r
 @pytest.mark.parametrize("sizes", [None, [3, 2, 2, 1]])
 @pytest.mark.parametrize("reverse", [False, True])
 def test_previous_is_the_state_before_every_step(sizes: list[int] | None, reverse: bool) -> None:
-    graph, program = PROGRAMS["lstm"]
+    graph, program = PROGRAMS["LSTM"]
     given = sequences(graph, 4, 3, sizes, reverse)
     loop, _ = outside(program, given)
     ran = run_forward(program, loop, save=True)
@@ -46,7 +77,7 @@ def test_previous_is_the_state_before_every_step(sizes: list[int] | None, revers
 
 
 def test_the_loop_is_differentiable_itself() -> None:
-    graph, program = PROGRAMS["gru"]
+    graph, program = PROGRAMS["GRU"]
     given = sequences(graph, 3, 2)
     loop, reads = outside(program, given)
     output = run_forward(program, loop, save=False).output

@@ -46,7 +46,7 @@ def sequences(
     values = {}
     for name, node in graph.inputs.items():
         lead = {"x": (count,), "stream": (count,), "constant": (rows,), "state": (rows,), "tensor": ()}[node["kind"]]
-        value = torch.randn(*lead, *node.shape, dtype=torch.float64)
+        value = torch.randn([*lead, *node.shape], dtype=torch.float64)
         values[name] = value > 0 if node.dtype == "bool" else value.requires_grad_()
     sizes = None if batch_sizes is None else torch.tensor(batch_sizes, dtype=torch.int64)
     return Sequences(values, rows, steps, sizes, reverse)

@@ -22,8 +22,6 @@ def _rule(build: Builder, node: Node, inputs: tuple[Node, ...]) -> Node | None:
     formula = FORMULAS.get(node.op)
     if formula is not None:
         return formula(Maths(build, node.source), *inputs, **dict(node.attrs))
-    if node.op == "pow" and inputs[1].op == "const":
-        return _pow(Maths(build, node.source), inputs[0], inputs[1]["value"])
     return None
 
 
@@ -135,14 +133,15 @@ def _centred(m: Maths, x: Node) -> Node:
     return m("sub", x, m.build.broadcast(mean, x.shape))
 
 
-def _inverse_deviation(m: Maths, x: Node, eps: float) -> Node:
+def inverse_deviation(m: Maths, x: Node, eps: float) -> Node:
+    """One over the standard deviation that a layer norm divides by."""
     centred = _centred(m, x)
     variance = m("div", m.reduced("sum", m("mul", centred, centred)), float(x.shape[-1]))
     return m("rsqrt", m("add", variance, eps))
 
 
 def _layer_norm(m: Maths, x: Node, eps: float) -> Node:
-    return m("mul", _centred(m, x), m.build.broadcast(_inverse_deviation(m, x, eps), x.shape))
+    return m("mul", _centred(m, x), m.build.broadcast(inverse_deviation(m, x, eps), x.shape))
 
 
 def _same(m: Maths, x: Node, **attrs: Any) -> Node:
@@ -167,22 +166,7 @@ FORMULAS: dict[str, Callable[..., Node]] = {
     "logsumexp": _logsumexp,
     "norm": _norm,
     "layer_norm": _layer_norm,
-    "inverse_deviation": _inverse_deviation,
     "detach": _same,
     "clip_gradient": _same,
 }
 """Composite operation → its value, from the node's inputs and attributes."""
-
-
-def _pow(m: Maths, x: Node, exponent: float) -> Node | None:
-    square = m("mul", x, x)
-    return {
-        1.0: lambda: x,
-        2.0: lambda: square,
-        3.0: lambda: m("mul", square, x),
-        4.0: lambda: m("mul", square, square),
-        0.5: lambda: m("sqrt", x),
-        -0.5: lambda: m("rsqrt", x),
-        -1.0: lambda: m("reciprocal", x),
-        -2.0: lambda: m("reciprocal", square),
-    }.get(exponent, lambda: None)()

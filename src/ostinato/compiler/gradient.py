@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ostinato.compiler.expand import inverse_deviation
 from ostinato.compiler.graph import Builder, Graph, Node, Shape
 from ostinato.compiler.interpret import COMPOSITE, POINTWISE
+from ostinato.compiler.maths import Maths
 from ostinato.compiler.program import SumGradient
 from ostinato.compiler.rebuild import rebuild
 from ostinato.compiler.vjp import vjp
@@ -246,7 +248,7 @@ def _norm(build: Builder, node: Node, grad: Node) -> Grads:
 def _layer_norm(build: Builder, node: Node, grad: Node) -> Grads:
     """``(grad - mean(grad) - y · mean(grad · y)) / deviation``."""
     value = node.inputs[0]
-    inverse = build.make("inverse_deviation", (value,), (*value.shape[:-1], 1), True, eps=node["eps"])
+    inverse = inverse_deviation(Maths(build), value, node["eps"])
     size = build.const(1 / value.shape[-1])
 
     def mean(v: Node) -> Node:

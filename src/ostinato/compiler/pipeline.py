@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -26,6 +26,8 @@ from ostinato.compiler.program import Program
 from ostinato.compiler.save import save
 from ostinato.compiler.simplify import simplify, simplify_backward
 from ostinato.compiler.split import split
+from ostinato.compiler.trace import Widths, trace
+from ostinato.compiler.verify import verify
 
 Made = TypeVar("Made")
 
@@ -38,22 +40,21 @@ class Built:
     times: dict[str, float]
 
 
-def build(cell: Cell, x_size: int, streams: Mapping[str, int], constants: Mapping[str, int], wants_grad: bool) -> Built:
+def build(cell: Cell, x_size: int, streams: Widths, constants: Widths, wants_grad: bool) -> Built:
     """The program of a cell's step.
 
     Args:
         cell: bound to its tensors (they may be stand-ins: no number in them is read).
         x_size: the width of x.
-        streams, constants: the width of each keyword of the step that this call gives.
+        streams, constants: the width and dtype of each keyword of the step that this call gives.
         wants_grad: whether a backward is needed.
 
     Raises:
         Refused: the step, or its derivative, has no native form.
     """
-    from ostinato.compiler.trace import trace
-
     clock = _Clock()
     graph = clock("trace", lambda: trace(cell, x_size, streams, constants))
+    clock("verify", lambda: verify(graph))
     return compile_graph(graph, wants_grad, clock)
 
 

@@ -1,7 +1,8 @@
 """The derivative of one elementwise operation, as torch has it.
 
-torch differentiates the operation on two numbers, and each operation of that backward is written down as a node.
-So no formula of torch's is repeated here but those that it computes in one piece (``tanh_backward``): ``FUSED``.
+torch differentiates the operation on two numbers, and each operation of that backward is written down as the tracer
+writes down a cell's. So no formula of torch's is repeated here but those that it computes in one piece
+(``tanh_backward``): ``FUSED``.
 """
 
 from __future__ import annotations
@@ -18,18 +19,14 @@ from ostinato.compiler.graph import Builder, Node
 from ostinato.compiler.interpret import COMPOSITE, POINTWISE
 from ostinato.compiler.maths import Maths
 from ostinato.compiler.refusal import Refused
+from ostinato.compiler.rules_pointwise import POINTWISE_RULES
+from ostinato.compiler.traced import Maker, Value
 
 CONSTANT = frozenset(("sign", "floor", "ceil", "round", "trunc"))
 """Their derivative is zero wherever there is one."""
 
-SAME = {
-    **{name: name for name in POINTWISE},
-    "sgn": "sign",
-    "logical_and": "and",
-    "logical_or": "or",
-    "logical_not": "not",
-}
-"""torch's name → ours, where the arguments are the same."""
+TENSORS_ONLY = frozenset(("maximum", "minimum", "remainder", "fmod"))
+"""torch has no form of these (or no derivative of one) in which the first or the second is a plain number."""
 
 
 def _tanh(m: Maths, g: Node, y: Node) -> Node:
@@ -109,47 +106,51 @@ FUSED: dict[str, Callable[..., Node]] = {
     "hardswish_backward": _hardswish,
     "mish_backward": _mish,
     "log_sigmoid_backward": lambda m, g, x, buffer: m("mul", g, m("sigmoid", m("neg", x))),
-    "masked_fill": lambda m, x, mask, value: m("where", mask, value, x),
     "detach": lambda m, x: x,
     "alias": lambda m, x: x,
-    "rsub": lambda m, x, y: m("sub", y, x),
     "scalar_tensor": lambda m, value, **_: m.build.const(float(value)),
     "zeros_like": lambda m, x, **_: m.build.const(0.0),
-    "div": lambda m, x, y, rounding_mode=None: (
-        m("div", x, y) if rounding_mode is None else m(rounding_mode, m("div", x, y))
-    ),
 }
 """Operations of a backward that are no single node of ours: the same value from those that are."""
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes down every operation torch does on known tensors."""
+    """Writes down every operation torch does on known tensors, by the tracer's rules and by those of ``FUSED``."""
 
     def __init__(self, build: Builder) -> None:
         super().__init__()
         self.maths = Maths(build)
+        self.maker = Maker(2, torch.float64, torch.device("cpu"))
+        self.maker.build = build
         self.known: dict[int, tuple[Tensor, Node]] = {}
 
     def know(self, tensor: Tensor, node: Node) -> Tensor:
         self.known[id(tensor)] = (tensor, node)
         return tensor
 
-    def node(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return self.known[id(value)][1] if id(value) in self.known else None
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    def node(self, tensor: Tensor) -> Node | None:
+        return self.known[id(tensor)][1] if id(tensor) in self.known else None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        name = str(func).split(".")[1]
-        rule = FUSED.get(name.rstrip("_"))
-        same = SAME.get(name.rstrip("_"))
-        nodes = [self.node(a) for a in args]
-        if isinstance(result, Tensor) and (rule or same) and not (nodes and nodes[0] is None):
-            made = rule(self.maths, *nodes, **kwargs) if rule else self.maths(same or "", *nodes)
-            self.know(result, made)
+        name = func.overloadpacket.__name__.rstrip("_")
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        if not isinstance(result, Tensor) or (tensors and self.node(tensors[0]) is None):
+            return result
+        if name in FUSED:
+            operands = [self.node(a) if isinstance(a, Tensor) else a for a in args]
+            self.know(result, FUSED[name](self.maths, *operands, **kwargs))
+        elif name in POINTWISE_RULES:
+            made = POINTWISE_RULES[name](self.maker, *map(self._value, args), **kwargs)
+            self.know(result, self.maths.build.const(made.fill) if made.fill is not None else made.node)
         return result
+
+    def _value(self, argument: Any) -> Any:
+        node = self.node(argument) if isinstance(argument, Tensor) else None
+        if node is None:
+            return argument
+        return node["value"] if node.op == "const" else Value(node, 0)
 
 
 def vjp(build: Builder, node: Node, grad: Node, wanted: Sequence[bool]) -> list[Node | None]:
@@ -181,7 +182,7 @@ def vjp(build: Builder, node: Node, grad: Node, wanted: Sequence[bool]) -> list[
 
 def _value(recorder: _Recorder, op: str, node: Node, wanted: bool) -> Any:
     """What stands for an input: no value matters, but 0.5 is in the domain of every function."""
-    if node.op == "const" and op not in ("maximum", "minimum"):
+    if node.op == "const" and op not in TENSORS_ONLY:
         return node["value"]
     if node.op == "const":
         return recorder.know(torch.tensor(node["value"], dtype=torch.float64, device="cpu"), node)
