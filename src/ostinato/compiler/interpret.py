@@ -220,7 +220,7 @@ def unpack(value: Any, inputs: tuple[Any, ...]) -> Any:
             return inputs[value["%"]]
         if "torch" in value:
             return getattr(torch, value["torch"])
-        if "device" in value:
+        if isinstance(value.get("device"), str):
             return next((i.device for i in inputs if isinstance(i, Tensor)), torch.device(value["device"]))
         return {key: unpack(v, inputs) for key, v in value.items()}
     return value
