@@ -142,6 +142,7 @@ class _Recorder(TorchDispatchMode):
             operands = [self.node(a) if isinstance(a, Tensor) else a for a in args]
             self.know(result, FUSED[name](self.maths, *operands, **kwargs))
         elif name in POINTWISE_RULES:
+            self.maker.out = result
             made = POINTWISE_RULES[name](self.maker, *map(self._value, args), **kwargs)
             self.know(result, self.maths.build.const(made.fill) if made.fill is not None else made.node)
         return result
