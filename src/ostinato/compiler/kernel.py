@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ostinato.compiler.cpu.launch import Call, Machine, compiled, run, share
+from ostinato.compiler.cpu.launch import Call, run
 from ostinato.compiler.cpu.layout import Buffer
+from ostinato.compiler.cpu.machine import Machine, compiled
 from ostinato.compiler.graph import Graph
 from ostinato.compiler.program import Gradients, Loop, Program, Ran, WeightGradient
 from ostinato.compiler.rebuild import trimmed
@@ -48,7 +48,7 @@ class Kernel:
         joint = first.new_empty(total, len(loops) * width)
         calls, rans = [], []
         for d, loop in enumerate(loops):
-            ran = self._ran(machine, loop, joint.narrow(1, d * width, width), total)
+            ran = self._ran(machine, joint.narrow(1, d * width, width), total, save)
             call = _call(machine, loop, descending=loop.reverse)
             call.streams(loop.streams)
             call.constants(loop.constants)
@@ -126,14 +126,14 @@ class Kernel:
             found = self._backward[wanted] = (compiled(graph, buffers, self.dtype, backward=True), streams)
         return found
 
-    def _ran(self, machine: Machine, loop: Loop, output: Tensor, total: int) -> Ran:
+    def _ran(self, machine: Machine, output: Tensor, total: int, save: bool) -> Ran:
         """Empty buffers for what a forward puts out. Saved values lie side by side, a row of a step together."""
         buffers = machine.layout.buffers
         names = [name for name in buffers if name.startswith("saved.")]
         widths = [buffers[name].width for name in names]
         saved = dict(zip(names, output.new_empty(total, sum(widths)).split(widths, 1), strict=True)) if names else {}
         trajectories: dict[str, Tensor] = {}
-        for name in self.program.backward.trajectories if self.program.backward and "traj" in machine.tags else ():
+        for name in self.program.backward.trajectories if self.program.backward and save else ():
             kept = f"traj.{name}" in buffers
             trajectories[name] = output.new_empty(total, buffers[f"traj.{name}"].width) if kept else output
         return Ran(output, {}, saved, trajectories)
@@ -299,7 +299,3 @@ def _weight(pairs: Sequence[Pair], weight: Tensor) -> Tensor:
             made = torch.einsum("bhn,bhk->hnk", a, b)
             total = made if total is None else total + made
     return torch.zeros_like(weight) if total is None else total
-
-
-__all__ = ["Kernel"]
-_ = replace

@@ -1,82 +1,18 @@
-"""A compiled loop and its calls: the words a call is told, the memory it works in, the threads that share it."""
+"""Calls of a compiled loop: the words a call is told, the memory it works in, the threads that share it."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from ostinato.compiler import cache
-from ostinato.compiler.cpu import jit, threads
-from ostinato.compiler.cpu.emit import Emitted, emit
-from ostinato.compiler.cpu.layout import Buffer, Layout
-from ostinato.compiler.cpu.schedule import Schedule, flatten, schedule
-from ostinato.compiler.cpu.targets import Target, host
-from ostinato.compiler.graph import Graph, dumps
+from ostinato.compiler.cpu import threads
+from ostinato.compiler.cpu.machine import Machine
 
-ELEMENT = {torch.float32: "float", torch.float64: "double"}
 SHARED_WORK = 30_000
 """Multiply-adds of a step below which a second thread costs more than it brings (a barrier is some 200 ns)."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """One loop as machine code.
-
-    Attributes:
-        layout: what a call is told.
-        plan: the stages, for explain.
-        tags: which groups of buffers there are ("traj").
-        packed: bytes of packed weights.
-        temporaries: the width of each buffer within a step.
-        work: multiply-adds a row and step.
-    """
-
-    layout: Layout
-    target: Target
-    dtype: torch.dtype
-    packed: int
-    temporaries: dict[str, int]
-    work: int
-    function: threads.Function
-    loaded: jit.Loaded
-    tags: frozenset[str]
-    tiles: str
-
-
-def compiled(graph: Graph, buffers: Iterable[Buffer], dtype: torch.dtype, backward: bool) -> Machine:
-    """Schedule, emit and compile a loop, or take it from the cache."""
-    target, element = host(), ELEMENT[dtype]
-    own = list(buffers)
-    accumulated = [b.name for b in own if b.name.startswith("sum.")]
-    plan = schedule(flatten(graph), accumulated)
-    own += [Buffer(name, "rows", width) for name, width in plan.temporaries.items()]
-    layout = Layout.of(own, target.lanes(element))
-    emitted = emit(plan, layout, target, element, backward)
-    text = emitted.text + threads.ENTRY
-    object = jit.compile(text, target)
-    loaded = jit.load(object, ("run", "team"))
-    work = sum(n.inputs[1].width for n in graph.nodes() if n.op in ("linear", "linear_t"))
-    tags = frozenset({"traj"} if not backward and _keeps(own) else ())
-    return Machine(
-        layout,
-        target,
-        dtype,
-        emitted.packed,
-        plan.temporaries,
-        work,
-        threads.Function(loaded["run"], loaded["team"]),
-        loaded,
-        tags,
-        emitted.tiles,
-    )
-
-
-def _keeps(buffers: Sequence[Buffer]) -> bool:
-    return True
 
 
 class Call:
@@ -164,9 +100,9 @@ class Call:
 
     def prepare(self, number: int) -> None:
         """Memory within the call, for so many threads."""
-        machine, element = self.machine, torch.finfo(self.machine.dtype).bits // 8
-        lanes = machine.target.lanes(ELEMENT[machine.dtype])
-        sizes = [machine.packed // element, *(w * self.rows for w in machine.temporaries.values())]
+        machine, element, lanes = self.machine, self.machine.dtype.itemsize, self.machine.lanes
+        temporaries = machine.about.temporaries
+        sizes = [machine.about.packed // element, *(width * self.rows for width in temporaries.values())]
         starts, position = [], 16 * lanes
         for size in sizes:
             starts.append(position)
@@ -175,7 +111,7 @@ class Call:
         base = -(-memory.data_ptr() // 64) * 64
         self._held.append(memory)
         self._set("packed", base + starts[0] * element)
-        for (name, width), start in zip(machine.temporaries.items(), starts[1:], strict=True):
+        for (name, width), start in zip(temporaries.items(), starts[1:], strict=True):
             self._set(name, base + start * element)
             self._set(name + ".stride", width)
         if machine.layout.sum_width:
@@ -210,12 +146,9 @@ def run(machine: Machine, calls: Sequence[Call]) -> None:
     """Run the directions of a layer, side by side if there are threads for both."""
     rows, groups = calls[0].rows, len(calls)
     number = threads.most()
-    if machine.work * rows * groups < SHARED_WORK:
+    if machine.about.work * rows * groups < SHARED_WORK:
         number = 1
     each = max(1, number // groups) if number % groups == 0 else 1
     for call in calls:
         call.prepare(each)
     machine.function([call.words for call in calls], each * groups if each * groups <= number else 1)
-
-
-_ = (cache, dumps, Schedule, Emitted)

@@ -21,6 +21,9 @@ FIXED = (
     "sums",  # address of the sums over steps and rows, a part for each thread
 )
 
+NUMBERS = ("steps", "rows", "total", "descending", "columns", "parties")
+"""Those of them that are no addresses."""
+
 Kind = Literal["stream", "rows", "flip", "previous", "param", "sum"]
 """How a buffer is laid out.
 

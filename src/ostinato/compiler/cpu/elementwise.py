@@ -1,0 +1,137 @@
+"""Elementwise operations on one vector of a row: operands loaded where they lie, results written for who reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ostinato.compiler.cpu import tiles
+from ostinato.compiler.cpu.frame import Frame, Step
+from ostinato.compiler.cpu.pointwise import POINTWISE
+from ostinato.compiler.cpu.schedule import Place, Read
+from ostinato.compiler.cpu.text import Vector
+from ostinato.compiler.graph import Node
+
+Loads = dict[tuple[str, int, bool, bool], str]
+"""What has been loaded at this position: (buffer, offset, splat, bool) -> value."""
+
+
+class Elementwise:
+    """Writes bodies of loops over a row."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame, self.code, self.at = frame, frame.code, frame.at
+        self.type = frame.element
+
+    def pointers(self, nodes: Sequence[Node], r: str, step: Step) -> dict[str, str]:
+        """The address of row r in every buffer these operations touch."""
+        names: dict[str, None] = {}
+        for node in nodes:
+            for n in range(len(node.inputs)):
+                read = self.frame.plan.reads.get((id(node), n))
+                place = self.frame.plan.place(read) if read and read.node.op != "const" else None
+                if place is not None:
+                    names[place.buffer] = None
+            for place in self.frame.plan.stores.get(id(node), ()):
+                names[place.buffer] = None
+        return {name: self.frame.row(name, r, step) for name in names}
+
+    def body(
+        self,
+        nodes: Sequence[Node],
+        vector: Vector,
+        at: str,
+        pointers: dict[str, str],
+        given: dict[int, Callable[[], str]],
+        rest: int,
+    ) -> dict[int, str]:
+        """Elementwise operations at elements ``at`` and on of a row; ``rest``: only so many lanes are there."""
+        values: dict[int, str] = {}
+        loads: Loads = {}
+        for node in nodes:
+            if id(node) in given:
+                values[id(node)] = given[id(node)]()
+            else:
+                operands = []
+                for n in range(len(node.inputs)):
+                    read = self.frame.plan.reads[id(node), n]
+                    operands.append(self.operand(read, vector, at, pointers, values, loads, rest))
+                values[id(node)] = operands[0] if node.op == "copy" else POINTWISE[node.op](self.code, vector, operands)
+            for place in self.frame.plan.stores.get(id(node), ()):
+                self._write(place, node, values[id(node)], vector, at, pointers, rest)
+        return values
+
+    def operand(
+        self,
+        read: Read,
+        vector: Vector,
+        at: str,
+        pointers: dict[str, str],
+        values: dict[int, str],
+        loads: Loads,
+        rest: int,
+    ) -> str:
+        node = read.node
+        if node.op == "const":
+            if node.dtype == "bool":
+                return vector.spread(f"i1 {int(node['value'])}")
+            return vector.number(node["value"])
+        if id(node) in values and not read.splat and read.offset == 0:
+            return values[id(node)]
+        place = self.frame.place(read)
+        key = (place.buffer, place.offset, read.splat, node.dtype == "bool")
+        if key not in loads:
+            loads[key] = self._load(place, read.splat, node.dtype == "bool", vector, at, pointers, rest)
+        return loads[key]
+
+    def _load(
+        self, place: Place, splat: bool, is_bool: bool, vector: Vector, at: str, pointers: dict[str, str], rest: int
+    ) -> str:
+        code, t = self.code, vector.type
+        row = pointers[place.buffer]
+        if splat:
+            one = code.let(f"load {self.type}, ptr {self.at(row, str(place.offset))}, align {vector.bytes}")
+            value = tiles.splat(code, vector, one)
+        else:
+            address = self._address(row, place.offset, at)
+            if rest and vector.lanes > 1:
+                value = code.intrinsic(
+                    f"llvm.masked.load.{vector.suffix}.p0",
+                    t,
+                    ("ptr", address),
+                    ("i32", str(vector.bytes)),
+                    (vector.mask, self.mask(vector, rest)),
+                    (t, tiles.zero(vector)),
+                )
+            else:
+                value = code.let(f"load {t}, ptr {address}, align {vector.bytes}")
+        return code.let(f"fcmp une {t} {value}, {tiles.zero(vector)}") if is_bool else value
+
+    def _address(self, row: str, offset: int, at: str) -> str:
+        index = self.code.let(f"add nsw i64 {at}, {offset}") if offset else at
+        return self.at(row, index)
+
+    def mask(self, vector: Vector, rest: int) -> str:
+        return "<" + ", ".join(f"i1 {int(n < rest)}" for n in range(vector.lanes)) + ">"
+
+    def _write(
+        self, place: Place, node: Node, value: str, vector: Vector, at: str, pointers: dict[str, str], rest: int
+    ) -> None:
+        code, t = self.code, vector.type
+        if node.dtype == "bool":
+            value = code.let(f"select {vector.mask} {value}, {t} {vector.number(1.0)}, {t} {tiles.zero(vector)}")
+        address = self._address(pointers[place.buffer], place.offset, at)
+        if place.buffer.startswith("+"):
+            row = Place(place.buffer, place.offset)
+            so_far = self._load(row, False, False, vector, at, pointers, rest)
+            value = code.let(f"fadd {t} {so_far}, {value}")
+        if rest and vector.lanes > 1:
+            code.intrinsic(
+                f"llvm.masked.store.{vector.suffix}.p0",
+                "void",
+                (t, value),
+                ("ptr", address),
+                ("i32", str(vector.bytes)),
+                (vector.mask, self.mask(vector, rest)),
+            )
+        else:
+            code.do(f"store {t} {value}, ptr {address}, align {vector.bytes}")

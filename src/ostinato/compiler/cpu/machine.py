@@ -1,0 +1,135 @@
+"""A loop as machine code: scheduled, emitted and compiled, or taken from the cache."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache as once
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ostinato.compiler
+from ostinato.compiler import cache
+from ostinato.compiler.cpu import jit, threads
+from ostinato.compiler.cpu.emit import emit
+from ostinato.compiler.cpu.layout import Buffer, Layout
+from ostinato.compiler.cpu.schedule import Schedule, describe, flatten, schedule
+from ostinato.compiler.cpu.targets import Target, host
+from ostinato.compiler.graph import Graph, dumps
+
+ELEMENT = {torch.float32: "float", torch.float64: "double"}
+
+
+@dataclass(frozen=True)
+class About:
+    """What a caller and a reader need to know of a loop's code; it is kept beside the code in the cache.
+
+    Attributes:
+        packed: bytes of packed weights.
+        temporaries: the width of each buffer within a step.
+        work: multiply-adds a row and step.
+        stages, tiles: how the loop is cut, in words.
+        times: the seconds each part of compiling took.
+    """
+
+    packed: int
+    temporaries: dict[str, int]
+    work: int
+    stages: str
+    tiles: str
+    times: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One loop as machine code. ``cached``: it came from the disk."""
+
+    layout: Layout
+    target: Target
+    dtype: torch.dtype
+    about: About
+    function: threads.Function
+    loaded: jit.Loaded
+    cached: bool
+
+    @property
+    def lanes(self) -> int:
+        return self.target.lanes(ELEMENT[self.dtype])
+
+
+def compiled(graph: Graph, buffers: Iterable[Buffer], dtype: torch.dtype, backward: bool) -> Machine:
+    """A loop's code.
+
+    Args:
+        graph: one step, simplified.
+        buffers: where its inputs come from and its outputs go, by their names.
+        dtype: of every number.
+        backward: the states of the forward loop are read from their trajectories.
+    """
+    target, own = host(), list(buffers)
+    key = _key(graph, own, dtype, backward, target)
+    store = cache.default()
+    entry = store.get(key)
+    if entry is not None:
+        about = About(**json.loads(entry["about"]))
+        object = bytes(entry["object"])
+    else:
+        about, object = _compile(graph, own, dtype, backward, target)
+        store.put(key, {"about": json.dumps(asdict(about)).encode(), "object": object})
+    layout = _layout(own, about.temporaries, target, dtype)
+    loaded = jit.load(object, ("run", "team"))
+    function = threads.Function(loaded["run"], loaded["team"])
+    return Machine(layout, target, dtype, about, function, loaded, entry is not None)
+
+
+def text(graph: Graph, buffers: Iterable[Buffer], dtype: torch.dtype, backward: bool, target: Target) -> str:
+    """The loop as LLVM's text, for any target."""
+    own = list(buffers)
+    plan = _plan(graph, own)
+    layout = _layout(own, plan.temporaries, target, dtype)
+    return emit(plan, layout, target, ELEMENT[dtype], backward).text + threads.ENTRY
+
+
+def _compile(
+    graph: Graph, own: list[Buffer], dtype: torch.dtype, backward: bool, target: Target
+) -> tuple[About, bytes]:
+    start = time.perf_counter()
+    plan = _plan(graph, own)
+    scheduled = time.perf_counter()
+    layout = _layout(own, plan.temporaries, target, dtype)
+    emitted = emit(plan, layout, target, ELEMENT[dtype], backward)
+    written = time.perf_counter()
+    object = jit.compile(emitted.text + threads.ENTRY, target)
+    times = {
+        "schedule": scheduled - start,
+        "emit": written - scheduled,
+        "compile": time.perf_counter() - written,
+    }
+    work = sum(n.width * n.inputs[0].shape[-1] for n in graph.nodes() if n.op in ("linear", "linear_t"))
+    return About(emitted.packed, plan.temporaries, work, describe(plan), emitted.tiles, times), object
+
+
+def _plan(graph: Graph, own: list[Buffer]) -> Schedule:
+    return schedule(flatten(graph), [b.name for b in own if b.name.startswith("sum.")])
+
+
+def _layout(own: list[Buffer], temporaries: dict[str, int], target: Target, dtype: torch.dtype) -> Layout:
+    within = [Buffer(name, "rows", width) for name, width in temporaries.items()]
+    return Layout.of([*own, *within], target.lanes(ELEMENT[dtype]))
+
+
+def _key(graph: Graph, own: list[Buffer], dtype: torch.dtype, backward: bool, target: Target) -> str:
+    """Everything the code depends on: the step, its buffers, the processor, the compiler and its compiler."""
+    parts: list[Any] = [dumps(graph), [asdict(b) for b in own], str(dtype), backward, asdict(target)]
+    return cache.key(json.dumps(parts), jit.version(), sources())
+
+
+@once
+def sources() -> str:
+    """A hash of this compiler's own text, so that no code outlives the compiler that wrote it."""
+    files = sorted(Path(ostinato.compiler.__file__).parent.rglob("*.py"))
+    return cache.key(*(part for path in files for part in (path.name, path.read_bytes())))

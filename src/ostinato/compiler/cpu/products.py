@@ -1,0 +1,124 @@
+"""A stage of products: for each tile of columns, for each block of rows, sums over k, then what follows on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ostinato.compiler.cpu import tiles
+from ostinato.compiler.cpu.elementwise import Elementwise
+from ostinato.compiler.cpu.frame import Frame, Step
+from ostinato.compiler.cpu.pack import Panel
+from ostinato.compiler.cpu.schedule import Tiles
+
+
+class Products:
+    """Writes stages of the kind :class:`Tiles`. Sums pass through a little memory on the stack, ``%scratch``."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame, self.code, self.at = frame, frame.code, frame.at
+        self.type = frame.element
+        self.elementwise = Elementwise(frame)
+
+    def stage(self, stage: Tiles, panel: Panel, step: Step) -> None:
+        code = self.code
+        begin, end = self.frame.share(str(panel.tiles))
+        limit = panel.rows
+        with code.loop(begin, end) as tile:
+            offset = code.let(f"mul nuw nsw i64 {tile}, {panel.stride}")
+            weights = code.let(f"getelementptr inbounds {self.type}, ptr {self._packed(panel)}, i64 {offset}")
+            count = code.let(f"sub nsw i64 {step.high}, {step.low}")
+            some = code.let(f"icmp sgt i64 {count}, 0")
+            with code.when(some):
+                up = code.let(f"add nsw i64 {count}, {limit - 1}")
+                blocks = code.let(f"udiv i64 {up}, {limit}")
+                with code.loop("0", blocks) as b:
+                    low, high = self._block(b, blocks, count, step.low)
+                    size = code.let(f"sub nsw i64 {high}, {low}")
+                    self._switch(stage, panel, step, weights, low, size)
+                    self._tile_body(stage, panel, step, tile, low, high)
+
+    def _packed(self, panel: Panel) -> str:
+        return self.code.let(
+            f"getelementptr inbounds {self.type}, ptr {self.frame.words['packed']}, i64 {panel.offset}"
+        )
+
+    def _block(self, b: str, blocks: str, count: str, low: str) -> tuple[str, str]:
+        """Block b of count rows cut as evenly as can be."""
+        code = self.code
+        begin = code.let(f"mul i64 {b}, {count}")
+        begin = code.let(f"udiv i64 {begin}, {blocks}")
+        after = code.let(f"add i64 {b}, 1")
+        end = code.let(f"mul i64 {after}, {count}")
+        end = code.let(f"udiv i64 {end}, {blocks}")
+        return code.let(f"add i64 {begin}, {low}"), code.let(f"add i64 {end}, {low}")
+
+    def _switch(self, stage: Tiles, panel: Panel, step: Step, weights: str, low: str, size: str) -> None:
+        """The products of a block, in a kernel of exactly its number of rows."""
+        code = self.code
+        names = [code.name("rows") for _ in range(panel.rows)]
+        done = code.name("multiplied")
+        cases = " ".join(f"i64 {r + 1}, label %{names[r]}" for r in range(panel.rows))
+        code.do(f"switch i64 {size}, label %{done} [ {cases} ]")
+        for r, name in enumerate(names):
+            code.label(name)
+            self._products(panel, step, weights, low, r + 1)
+            code.do(f"br label %{done}")
+        code.label(done)
+
+    def _products(self, panel: Panel, step: Step, weights: str, low: str, rows: int) -> None:
+        code = self.code
+        pointers: dict[tuple[str, int], list[str]] = {}
+        for chunk in panel.chunks:
+            place = self.frame.place(chunk.operand)
+            key = (place.buffer, place.offset)
+            if key not in pointers:
+                pointers[key] = [
+                    self.frame.element_of(place, code.let(f"add nsw i64 {low}, {r}"), step) for r in range(rows)
+                ]
+            source = code.let(f"getelementptr inbounds {self.type}, ptr {weights}, i64 {chunk.offset}")
+            scratch = [
+                [self._scratch(r * panel.vectors + chunk.first + c) for c in range(chunk.vectors)] for r in range(rows)
+            ]
+            tiles.emit(code, self.frame.vector, pointers[key], chunk.vectors, chunk.inner, source, scratch)
+
+    def _scratch(self, index: int | str) -> str:
+        return self.code.let(f"getelementptr inbounds {self.frame.vector.type}, ptr %scratch, i64 {index}")
+
+    def _tile_body(self, stage: Tiles, panel: Panel, step: Step, tile: str, low: str, high: str) -> None:
+        code = self.code
+        full, rest = divmod(stage.width, self.frame.lanes)
+        nodes = [p.node for p in stage.products] + stage.body
+        begin = code.let(f"mul nuw nsw i64 {tile}, {panel.units}")
+        stop = code.let(f"add nuw nsw i64 {begin}, {panel.units}")
+        end = code.intrinsic("llvm.smin.i64", "i64", ("i64", stop), ("i64", str(full)))
+        with code.loop(low, high) as r:
+            block_row = code.let(f"sub nsw i64 {r}, {low}")
+            pointers = self.elementwise.pointers(nodes, r, step)
+            top = code.let(f"mul nuw nsw i64 {block_row}, {panel.vectors}")
+
+            def products(unit: str) -> dict[int, Callable[[], str]]:
+                first = code.let(f"add nuw nsw i64 {top}, {unit}")
+
+                def read(n: int) -> Callable[[], str]:
+                    def load() -> str:
+                        index = code.let(f"add nuw nsw i64 {first}, {panel.positions[n]}")
+                        return code.let(
+                            f"load {self.frame.vector.type}, ptr {self._scratch(index)}, "
+                            f"align {self.frame.lanes * self.frame.vector.bytes}"
+                        )
+
+                    return load
+
+                return {id(p.node): read(n) for n, p in enumerate(stage.products)}
+
+            with code.loop(begin, end) as v:
+                unit = code.let(f"sub nsw i64 {v}, {begin}")
+                at = code.let(f"mul nuw nsw i64 {v}, {self.frame.lanes}")
+                self.elementwise.body(nodes, self.frame.vector, at, pointers, products(unit), 0)
+            if rest:
+                is_last = code.let(f"icmp uge i64 {stop}, {full + 1}")
+                with code.when(is_last):
+                    unit = code.let(f"sub nsw i64 {full}, {begin}")
+                    self.elementwise.body(
+                        nodes, self.frame.vector, str(full * self.frame.lanes), pointers, products(unit), rest
+                    )
