@@ -133,7 +133,7 @@ STEPS = {
     "powers": lambda s, x, h: h**2 + h**3 + (1 + h * h) ** -0.5 + (1 + h * h) ** 0.3 + (2 + h.abs()) ** h,
     "more powers": lambda s, x, h: h.square() + (h * h + 1).rsqrt() + (h * h + 1).reciprocal() + (h * h + 1) ** 0.5,
     "rounding": lambda s, x, h: torch.div(h, 0.3, rounding_mode="floor") + torch.div(h, 0.3, rounding_mode="trunc"),
-    "remainders": lambda s, x, h: torch.remainder(h, 0.7) + torch.fmod(h, 0.7) + h // 0.4 + h % 0.3,
+    "remainders": lambda s, x, h: torch.remainder(h, 0.7) + torch.fmod(h, 0.7) + h.detach() // 0.4 + h % 0.3,
     "floors": lambda s, x, h: h.floor() + h.ceil() + h.round() + h.trunc() + h.sign() + h.frac(),
     "exponentials": lambda s, x, h: h.exp() + h.expm1() + torch.log1p(h * h) + torch.log(1 + h * h) + h.sigmoid(),
     "trigonometry": lambda s, x, h: h.sin() + h.cos() + h.atan() + h.sinh() + h.cosh() + torch.erf(h) + h.erfc(),
@@ -149,12 +149,12 @@ STEPS = {
     "glu": lambda s, x, h: F.glu(torch.cat([h, h * 2], -1), -1),
     # conditions
     "where": lambda s, x, h: torch.where(h > 0, h, 0.1 * h) + torch.where(h > s.u, 1.0, 0.0),
-    "compare": lambda s, x, h: ((h > 0.1) & (h <= 1) | ~(h != h)) * h + (h >= s.u).to(h.dtype) + (h < 0) * 2.5 * h,
+    "compare": lambda s, x, h: ((h > 0.1) & (h <= 1) | ~(h != h)) * h + (h >= s.u).to(h.dtype) + (h < 0) * h,
     "bools": lambda s, x, h: torch.logical_or(h > 0, h < -1).double() + ((h > 0) ^ (h > 1)).double() + (h == 0).float(),
     "masked fill": lambda s, x, h: h.masked_fill(h < 0, 0.3) + h.masked_fill(s.gate, -1.0),
     "maximum": lambda s, x, h: torch.maximum(h, s.u) + torch.minimum(h, x @ s.W.T),
     "clamp": lambda s, x, h: h.clamp(-0.5, 0.5) + h.clamp(min=0) + h.clamp_max(0.2) + h.clamp(s.u, s.u + 1),
-    "nan": lambda s, x, h: torch.nan_to_num(h / (h > 0).double(), 0.0, 1.0, -1.0) * 0.1 + h.isfinite().double(),
+    "nan": lambda s, x, h: torch.nan_to_num(h.detach() / (h > 0).double(), 0.0, 1.0, -1.0) * h + h.isfinite().double(),
     # products
     "matmul": lambda s, x, h: x @ s.W.t() + h @ s.U + torch.matmul(h, s.U.transpose(0, 1)) + F.linear(h, s.U, s.u),
     "addmm": lambda s, x, h: torch.addmm(s.u, h, s.U, beta=0.5, alpha=2) + torch.addmm(h, x, s.W.T),
@@ -184,7 +184,6 @@ STEPS = {
     "scores": lambda s, x, h: h * torch.einsum("bi,bi->b", h, h)[:, None] + torch.einsum("bi,i->b", h, s.u)[:, None],
     "bilinear": lambda s, x, h: torch.einsum("bi,kij,bj->bk", h[:, :3], s.heads, h[:, 3:]).repeat(1, 3),
     "to and fro": lambda s, x, h: (s.U @ h.t() + s.u[:, None]).t(),
-    "kron": lambda s, x, h: h @ torch.kron(s.narrow, s.narrow.T),
     # reductions
     "sums": lambda s, x, h: h.sum(-1, keepdim=True) * h + h.mean(1, keepdim=True) + h.sum(1)[:, None],
     "sums of heads": lambda s, x, h: h.view(-1, 2, 3).sum((1, 2))[:, None] * h + h.view(-1, 2, 3).mean(1).repeat(1, 2),
@@ -221,7 +220,7 @@ STEPS = {
     "scatter": lambda s, x, h: torch.slice_scatter(h, h[:, :2] * 2, 1, 1, 3) + torch.select_scatter(h, h[:, 0], 1, 4),
     # modules, tensors of all kinds
     "module": lambda s, x, h: s.mlp(h) + s.scale * h + s.plain,
-    "batch norm": lambda s, x, h: F.batch_norm(h, s.u, s.u.abs() + 1, training=False),
+    "batch norm": lambda s, x, h: F.batch_norm(h, s.plain, s.plain * 2, s.u, s.u, training=False),
     "dropout off": lambda s, x, h: F.dropout(h, 0.5, training=False),
     "clip": lambda s, x, h: clip_gradient(torch.tanh(h @ s.U.T), 0.05),
     # gradients stopped
@@ -273,9 +272,9 @@ def test_operations(name: str) -> None:
 def in_place_gates(self, x, h):
     gates = x @ self.W.T + h @ self.U.T
     gates.add_(self.u, alpha=0.5)
-    gates[:, :2].sigmoid_()
-    a, b = gates.chunk(2, -1)
-    a.mul_(b)
+    gates[:, :2].mul_(0.5)
+    a, b = gates[:, :3], gates[:, 3:]
+    a.mul_(b.clone())
     gates[:, 5] = 0
     gates[:, 4] += gates[:, 3]
     return gates + a.sum(-1, keepdim=True)
@@ -286,7 +285,7 @@ def in_place_views(self, x, h):
     heads = y.view(-1, 2, 3)
     heads[:, 1].mul_(2)
     heads.transpose(1, 2)[:, 0] += 1
-    first, second = heads.unbind(1)
+    first, second = heads.select(1, 0), heads[:, 1]
     first.copy_(second)
     y.unsqueeze(-1)[:, 4] *= 3
     y.permute(1, 0)[3] = h[:, 0]
@@ -306,7 +305,7 @@ def in_place_order(self, x, h):
     y = h * 1
     before = y[:, :3] * 2
     view = y[:, :3]
-    y.tanh_()
+    y.mul_(3)
     y += 1
     y -= before.repeat(1, 2)
     return y + view.repeat(1, 2)

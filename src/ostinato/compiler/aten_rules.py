@@ -8,7 +8,7 @@ from typing import Any
 from ostinato.compiler.rules_pointwise import POINTWISE_RULES
 from ostinato.compiler.rules_product import PRODUCT_RULES
 from ostinato.compiler.rules_reduce import REDUCE_RULES
-from ostinato.compiler.rules_shape import FILLS, SHAPE_RULES, WIDENING
+from ostinato.compiler.rules_shape import FILLS, SHAPE_RULES, WIDENING, WRITES
 from ostinato.compiler.traced import Maker, Value
 
 
@@ -33,7 +33,7 @@ RULES: dict[str, Callable[..., Any]] = {
 }
 """The operation's name → its rule, called with the maker and the arguments, tensors as values."""
 
-NEW = frozenset(f"aten::{name}" for name in FILLS)
+NEW = frozenset(f"aten::{name}" for name in (*FILLS, *WRITES))
 """Operations whose rule holds for values without rows, too."""
 
 MAY_WIDEN = frozenset(f"aten::{name}" for name in WIDENING)

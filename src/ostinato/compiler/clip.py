@@ -41,6 +41,19 @@ def clip_gradient(x: Tensor, limit: float) -> Tensor:
     return result
 
 
+def _below(x: Tensor, limit: float) -> Tensor:
+    with torch._C._AutoDispatchBelowAutograd():
+        result: Tensor = torch.ops.ostinato.clip_gradient(x, limit)
+    return result
+
+
+def _differentiable(x: Tensor, limit: float) -> Tensor:
+    if x.requires_grad and torch.is_grad_enabled():
+        result: Tensor = _Clip.apply(x, limit)
+        return result
+    return _below(x, limit)
+
+
 class _Clip(torch.autograd.Function):
     """The operation's derivative; itself differentiable."""
 
@@ -48,9 +61,7 @@ class _Clip(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, limit: float) -> Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
-            result: Tensor = torch.ops.ostinato.clip_gradient(x, limit)
-        return result
+        return _below(x, limit)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
@@ -62,4 +73,4 @@ class _Clip(torch.autograd.Function):
 
 
 LIBRARY.impl("clip_gradient", lambda x, limit: x.clone(), "CompositeExplicitAutograd")
-LIBRARY.impl("clip_gradient", lambda x, limit: _Clip.apply(x, limit), "Autograd")
+LIBRARY.impl("clip_gradient", _differentiable, "Autograd")

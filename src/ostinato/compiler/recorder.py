@@ -111,6 +111,11 @@ def facts(func: Any) -> Facts:
 class Recorder(TorchDispatchMode):
     """Notes what a step does, as values of one maker."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to keep dynamo out of the mode, torch would import all of it at the first operation."""
+        return False
+
     def __init__(self, maker: Maker) -> None:
         super().__init__()
         self.maker = maker
@@ -174,6 +179,8 @@ class Recorder(TorchDispatchMode):
         """The operation as torch writes it with others."""
         m = self.maker
         rule = torch._decomp.decomposition_table.get(func)
+        if rule is None and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+            rule = func.decompose
         if rule is None:
             raise m.refuse("has no native form")
         name, source = m.name, m.source
@@ -191,6 +198,10 @@ class Recorder(TorchDispatchMode):
             raise m.refuse(": the step branches on a value")
         hidden = not torch.is_grad_enabled()
         first = args[0] if args and isinstance(args[0], Tensor) else None
+        if known.name == "aten::detach" and self._untouched(args[0]):
+            parent = self.handles[id(args[0])]
+            self.handles[id(out)] = Handle(out, parent.storage, parent, _itself, lambda whole, new: new)
+            return
         if known.views and first is not None:
             self._note_views(func, known, args, kwargs, outs, hidden)
             return
@@ -201,6 +212,13 @@ class Recorder(TorchDispatchMode):
                 if hidden and value is not None and tensor.is_floating_point():
                     value = m.detached(value)
                 self.handles[id(tensor)] = Handle(tensor, Storage(value, detached=hidden))
+
+    def _untouched(self, tensor: Tensor) -> bool:
+        """A new tensor of one number, which torch may detach before it hands it to the step."""
+        handle = self.handles[id(tensor)]
+        storage = handle.storage
+        new = handle.parent is None and not storage.owner and storage.version == 0
+        return new and storage.value is not None and storage.value.fill is not None
 
     def _note_views(self, func: Any, known: Facts, args: Any, kwargs: Any, outs: list[Any], hidden: bool) -> None:
         parent = self.handles[id(args[0])]
@@ -346,6 +364,10 @@ class Recorder(TorchDispatchMode):
             return self._checked(made, base)
 
         return back
+
+
+def _itself(value: Value) -> Value:
+    return value
 
 
 aten = torch.ops.aten

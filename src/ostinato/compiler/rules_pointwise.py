@@ -60,6 +60,10 @@ def rsub(m: Maker, a: Operand, b: Operand, alpha: float = 1) -> Value:
     return m.point("sub", b, scaled(m, a, alpha))
 
 
+def mul(m: Maker, a: Operand, b: Operand) -> Value:
+    return m.logic("and", a, b) if m.out.dtype is torch.bool else m.point("mul", a, b)
+
+
 def div(m: Maker, a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Value:
     quotient = m.point("div", a, b)
     return quotient if rounding_mode is None else m.point(rounding_mode, quotient)
@@ -192,7 +196,7 @@ UNARY = (
 ).split()
 
 POINTWISE_RULES: dict[str, Rule] = {
-    **{name: same(name) for name in (*UNARY, "mul", "maximum", "minimum", "remainder", "fmod")},
+    **{name: same(name) for name in (*UNARY, "maximum", "minimum", "remainder", "fmod")},
     **{name: compares(name) for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     **{f"logical_{name}": logical(name) for name in ("and", "or", "not")},
     **{f"bitwise_{name}": bitwise(name) for name in ("and", "or", "not", "xor")},
@@ -201,6 +205,7 @@ POINTWISE_RULES: dict[str, Rule] = {
     "add": add,
     "sub": sub,
     "rsub": rsub,
+    "mul": mul,
     "div": div,
     "true_divide": div,
     "floor_divide": lambda m, a, b: div(m, a, b, rounding_mode="floor"),

@@ -8,7 +8,6 @@ from typing import Any
 
 from ostinato.compiler.graph import Node
 from ostinato.compiler.rules_pointwise import scaled
-from ostinato.compiler.rules_reduce import over
 from ostinato.compiler.rules_shape import slices
 from ostinato.compiler.traced import MIXES, Maker, Value
 
@@ -64,7 +63,7 @@ def _added(m: Maker, bias: Value, product: Value, beta: float, alpha: float) -> 
 def bmm(m: Maker, a: Value, b: Value) -> Value:
     """(h, n, k) @ (h, k, p): the rows may be the first axis of both, the second of one, or the third of the other."""
     if a.row == 0 and b.row == 0:
-        return of_rows(m, m.separate(a, "multiplies"), m.separate(b, "multiplies"))
+        return of_rows(m, a, b)
     if a.row == 1 and b.row is None:
         return by_heads(m, a, m.transposed(b))
     if a.row is None and b.row == 2:
@@ -83,37 +82,77 @@ def by_heads(m: Maker, value: Value, weight: Value) -> Value:
         return with_matrix(m, value, matrix)
     if not value.joined:
         return replace(value, node=m.build.linear(value.node, weight.node, m.source), dtype=m.dtype, fill=None)
-    parts = []
-    for head, node in enumerate(slices(m, value.node, 0)):
-        matrix = m.aten("aten.select.int", (weight, 0, head), {}, (n, k), m.dtype)
-        parts.append(m.build.linear(node, matrix.node, m.source))
-    return replace(value, node=m.build.cat(parts, 0, m.source), dtype=m.dtype, fill=None)
+    return replace(value, node=_each_head(m, value.node, weight), dtype=m.dtype, fill=None)
 
 
 def of_rows(m: Maker, a: Value, b: Value) -> Value:
-    """A product within each row: (n, k) @ (k, p)."""
+    """A product within each row: (n, k) @ (k, p), perhaps of several axes joined with the row axis."""
     a, b = m.real(a), m.real(b)
-    (n, k), p = a.node.shape, b.node.shape[1]
-    if (matrix := _matrix(b.node)) is not None:
-        return with_matrix(m, a, m.transposed(Value(matrix, dtype=m.dtype)))
-    if (matrix := _matrix(a.node)) is not None:
-        turned = with_matrix(m, m.permute(b, (0, 2, 1)), Value(matrix, dtype=m.dtype))
-        return m.permute(turned, (0, 2, 1))
-    if p == 1:
-        terms = m.point("mul", a, m.view(b, [m.rows, 1, k]))
-        return over(m, "sum", terms, [2])
+    if (a.before, a.after) != (b.before, b.after):
+        raise m.refuse("multiplies values whose batch axes are joined with others")
+    extra = a.joined
+    lead, (n, k), p = a.node.shape[:extra], a.node.shape[extra:], b.node.shape[-1]
+    if (weight := _weight(b.node, extra)) is not None:
+        turned = m.transposed(Value(weight, dtype=m.dtype))
+        return replace(a, node=_weighted(m, a.node, turned, extra), fill=None)
+    if (weight := _weight(a.node, extra)) is not None:
+        product = _weighted(m, _swapped(m, b.node), Value(weight, dtype=m.dtype), extra)
+        return replace(b, node=_swapped(m, product), fill=None)
+    terms = [
+        replace(a, node=m.build.reshape(a.node, (*lead, n, k, 1), m.source)),
+        replace(b, node=m.build.reshape(b.node, (*lead, 1, k, p), m.source)),
+    ]
+    axis = extra + 1
+    if p == 1 or n == 1:
+        # One axis less: the products of a vector with a matrix.
+        size = (*lead, n, k) if p == 1 else (*lead, k, p)
+        terms = [replace(t, node=m.build.reshape(t.node, _without(t.node, size), m.source)) for t in terms]
+        axis = extra + 1 if p == 1 else extra
+    product = m.point("mul", *terms)
+    node = m.build.reduce("sum", product.node, [axis], m.source)
+    return replace(a, node=m.build.reshape(node, (*lead, n, p), m.source), dtype=m.dtype, fill=None)
+
+
+def _without(node: Node, like: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of (…, n, k, 1) or (…, 1, k, p) with an axis of size 1 taken out, to broadcast against ``like``."""
+    lead, (n, k, p) = node.shape[:-3], node.shape[-3:]
+    if like[-1] == k:
+        return (*lead, n, k) if p == 1 else (*lead, 1, k)
+    return (*lead, k, p)
+
+
+def _weight(node: Node, extra: int) -> Node | None:
+    """The matrix, or the matrix for each joined axis, that stands at every row, if this is such a value."""
+    if node.op != "broadcast" or node.inputs[0].rows or node.inputs[0].op == "const":
+        return None
+    inner = node.inputs[0].shape
+    return node.inputs[0] if inner == node.shape[extra:] or (inner == node.shape and extra == 1) else None
+
+
+def _weighted(m: Maker, node: Node, weight: Value, extra: int) -> Node:
+    """(…, n, k) times the transpose of (p, k), or of one (p, k) for each of the first axis."""
+    if len(weight.node.shape) == 2:
+        return m.build.linear(node, weight.node, m.source)
+    heads, n, k = node.shape
+    p = weight.node.shape[1]
     if n == 1:
-        terms = m.point("mul", m.view(a, [m.rows, k, 1]), b)
-        return over(m, "sum", terms, [1])
-    terms = m.point("mul", m.view(a, [m.rows, n, k, 1]), m.view(b, [m.rows, 1, k, p]))
-    return m.view(over(m, "sum", terms, [2]), [m.rows, n, p])
+        flat = m.build.linear(m.build.reshape(node, (heads, k), m.source), weight.node, m.source)
+        return m.build.reshape(flat, (heads, 1, p), m.source)
+    return _each_head(m, node, weight)
 
 
-def _matrix(node: Node) -> Node | None:
-    """The one matrix that stands at every row, if this is such a value."""
-    if node.op == "broadcast" and not node.inputs[0].rows and node.inputs[0].shape == node.shape:
-        return node.inputs[0]
-    return None
+def _each_head(m: Maker, node: Node, weight: Value) -> Node:
+    parts = []
+    for head, one in enumerate(slices(m, node, 0)):
+        matrix = m.aten("aten.select.int", (weight, 0, head), {}, weight.node.shape[1:], m.dtype)
+        parts.append(m.build.linear(one, matrix.node, m.source))
+    return m.build.cat(parts, 0, m.source)
+
+
+def _swapped(m: Maker, node: Node) -> Node:
+    """The last two axes exchanged."""
+    n = len(node.shape)
+    return m.build.permute(node, (*range(n - 2), n - 1, n - 2), m.source)
 
 
 PRODUCT_RULES: dict[str, Callable[..., Any]] = {

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ostinato.compiler.rules_shape import slices
-from ostinato.compiler.traced import Maker, Operand, Value
+from ostinato.compiler.traced import MIXES, Maker, Operand, Value
 
 Dims = int | Sequence[int] | None
 
@@ -86,6 +86,7 @@ def moments(m: Maker, v: Value, dims: Dims, correction: float, keepdim: bool) ->
 
 
 def _correction(given: Any, keywords: dict[str, Any]) -> float:
+    """n - 1 unless said otherwise: ``unbiased`` is that said by a bool."""
     value = keywords.get("correction", given)
     return 1.0 if value is None else float(value)
 
@@ -100,8 +101,12 @@ def std(m: Maker, *args: Any, **more: Any) -> Value:
     return m.point("sqrt", var(m, *args, **more))
 
 
-def var_mean(m: Maker, v: Value, dims: Any = None, *args: Any, **more: Any) -> tuple[Value, Value]:
-    return moments(m, v, dims, _correction(None, more), more.get("keepdim", False))
+def var_mean(
+    m: Maker, v: Value, dims: Any = None, unbiased: Any = None, keepdim: bool = False, **more: Any
+) -> tuple[Value, Value]:
+    if isinstance(dims, bool):
+        dims, unbiased = None, dims
+    return moments(m, v, dims, _correction(unbiased, more), more.get("keepdim", keepdim))
 
 
 def norm(
@@ -160,9 +165,57 @@ def layer_norm(
     flat = v if count == 1 else m.view(v, [*sizes[: v.dim - count], math.prod(shape)])
     value = last(m, "layer_norm", flat, flat.dim - 1, eps=float(eps))
     value = value if count == 1 else m.view(value, sizes)
-    value = value if weight is None else m.point("mul", value, weight)
-    value = value if bias is None else m.point("add", value, bias)
-    return value, None, None
+    return scaled_and_moved(m, value, weight, bias), None, None
+
+
+def by_channel(m: Maker, v: Value, weight: Value | None) -> Value | None:
+    """A weight for each element of axis 1, at every place of a value."""
+    if weight is None:
+        return None
+    shape = (*weight.node.shape, *(1,) * (v.dim - 2))
+    return m.aten("aten.view.default", (weight, list(shape)), {}, shape, weight.dtype)
+
+
+def scaled_and_moved(m: Maker, v: Value, weight: Value | None, bias: Value | None) -> Value:
+    v = v if weight is None else m.point("mul", v, weight)
+    return v if bias is None else m.point("add", v, bias)
+
+
+def group_norm(
+    m: Maker,
+    v: Value,
+    weight: Value | None,
+    bias: Value | None,
+    n: int,
+    channels: int,
+    inner: int,
+    groups: int,
+    eps: float,
+) -> tuple[Value | None, ...]:
+    sizes = v.sizes(m.rows)
+    grouped = m.view(v, [sizes[0], groups, channels * inner // groups])
+    value = m.view(last(m, "layer_norm", grouped, 2, eps=float(eps)), sizes)
+    return scaled_and_moved(m, value, by_channel(m, value, weight), by_channel(m, value, bias)), None, None
+
+
+def batch_norm(
+    m: Maker,
+    v: Value,
+    weight: Value | None,
+    bias: Value | None,
+    mean: Value | None,
+    var: Value | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Value | None, ...]:
+    """With the statistics that were kept; those of the batch would join its rows."""
+    if training or mean is None or var is None:
+        raise m.refuse(f"normalises over the batch axis, so it {MIXES}")
+    away = m.point("sub", v, by_channel(m, v, mean) or mean)
+    spread = m.point("add", m.spread(by_channel(m, v, var) or var, v), eps)
+    value = m.point("mul", away, m.point("rsqrt", spread))
+    return scaled_and_moved(m, value, by_channel(m, v, weight), by_channel(m, v, bias)), None, None
 
 
 def rms_norm(m: Maker, v: Value, shape: Sequence[int], weight: Value | None = None, eps: Any = None) -> Any:
@@ -208,6 +261,8 @@ REDUCE_RULES: dict[str, Callable[..., Any]] = {
     "_log_softmax": softmax("log_softmax"),
     "logsumexp": logsumexp,
     "native_layer_norm": layer_norm,
+    "native_group_norm": group_norm,
+    "native_batch_norm": batch_norm,
     "_fused_rms_norm": rms_norm,
     "any": whether("amax", "looks over"),
     "all": whether("amin", "looks over"),

@@ -152,10 +152,7 @@ def cat(m: Maker, values: Sequence[Value], dim: int = 0) -> Value:
     for value in values:
         value = m.truth(value) if bools else m.real(value)
         if value.row is None:
-            sizes = value.node.shape
-            if sizes[first.row or 0] != m.rows:
-                raise m.refuse("joins the batch axis with one of a fixed size, so it depends on the batch size")
-            raise m.refuse("depends on the batch size")
+            raise m.refuse("joins the batch axis with one of a fixed size, so it depends on the batch size")
         if (value.row, value.before, value.after) != (first.row, first.before, first.after):
             raise m.refuse("joins values whose batch axes do not lie in one place")
         nodes.append(value.node)
@@ -236,7 +233,14 @@ def select_scatter(m: Maker, v: Value, new: Value, dim: int, at: int) -> Value:
 
 
 def copy(m: Maker, v: Value, new: Operand, non_blocking: bool = False) -> Value:
-    return replace(m.spread(_as(m, v, m.value(new)), v), dtype=v.dtype)
+    new = m.value(new)
+    if v.row is None and new.row is None:
+        assert v.dtype is not None
+        if new.fill is not None:
+            return m.full(v.node.shape, new.fill, v.dtype)
+        new = new if new.dtype == v.dtype else m.convert(new, v.dtype)
+        return m.aten("aten.expand.default", (new, list(v.node.shape)), {}, v.node.shape, v.dtype)
+    return replace(m.spread(_as(m, v, new), v), dtype=v.dtype)
 
 
 def _as(m: Maker, like: Value, new: Value) -> Value:
@@ -245,6 +249,20 @@ def _as(m: Maker, like: Value, new: Value) -> Value:
     if kind is not torch.bool and kind != m.dtype:
         raise m.refuse(f"writes into a tensor of {kind}, and the cell computes in {m.dtype}")
     return m.truth(new) if kind is torch.bool else m.real(new)
+
+
+def pad(m: Maker, v: Value, ends: Sequence[int], value: float = 0) -> Value:
+    """``ends`` are before and after, from the last axis on; a negative one cuts."""
+    for n in range(0, len(ends), 2):
+        dim, size = v.dim - 1 - n // 2, v.sizes(m.rows)[v.dim - 1 - n // 2]
+        if ends[n] or ends[n + 1]:
+            axis = m.feature(v, dim, "pads")
+            v = m.real(part(m, v, dim, max(0, -ends[n]), size - max(0, -ends[n + 1])))
+            shapes = [(*v.node.shape[:axis], max(0, end), *v.node.shape[axis + 1 :]) for end in ends[n : n + 2]]
+            edges = [m.build.broadcast(m.build.const(float(value)), s, m.source) for s in shapes]
+            pieces = [p for p in (edges[0], v.node, edges[1]) if p.shape[axis]]
+            v = replace(v, node=m.build.cat(pieces, axis, m.source), fill=None)
+    return v
 
 
 def like(fill: float | None) -> Callable[..., Value]:
@@ -283,14 +301,16 @@ def _kind(m: Maker, number: float | bool) -> float | bool:
     return bool(number) if m.out.dtype is torch.bool else number
 
 
-def fill(m: Maker, v: Value, value: Operand) -> Value:
-    """``v.fill_(value)``: a number, or a tensor of one element."""
-    return copy(m, v, value)
-
-
 def scalar_tensor(m: Maker, number: float | bool, **kwargs: Any) -> Value:
     return m.full((), _kind(m, number), m.out.dtype)
 
+
+WRITES = {
+    "copy": copy,
+    "fill": lambda m, v, value: copy(m, v, value),
+    "zero": lambda m, v: copy(m, v, 0.0),
+}
+"""What ``copy_`` and its kin write; these rules hold for values without rows too, as torch has no derivative of them."""
 
 FILLS = {
     "zeros": new(0.0),
@@ -315,6 +335,7 @@ WIDENING = {"expand": expand, "repeat": repeat}
 SHAPE_RULES: dict[str, Callable[..., Any]] = {
     **FILLS,
     **WIDENING,
+    **WRITES,
     **dict.fromkeys(("alias", "clone", "contiguous", "lift_fresh", "lift", "_conj", "resolve_conj"), identity),
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias"), view),
     **dict.fromkeys(("slice", "slice_copy"), slice_),
@@ -331,13 +352,11 @@ SHAPE_RULES: dict[str, Callable[..., Any]] = {
     "stack": stack,
     "roll": roll,
     "flip": flip,
+    "constant_pad_nd": pad,
     "index": index,
     "index_select": index,
     "gather": index,
     "slice_scatter": slice_scatter,
     "select_scatter": select_scatter,
-    "copy": copy,
-    "fill": fill,
-    "zero": lambda m, v: copy(m, v, 0.0),
 }
 """torch's name → the rule, called with the maker and the operation's arguments, tensors as values."""

@@ -206,9 +206,10 @@ class Maker:
 
     def filled(self, sizes: Sequence[int], fill: float | bool, dtype: torch.dtype | None = None) -> Value:
         """A new tensor of one number; one of as many rows as the batch has rows."""
-        sizes = tuple(sizes)
+        sizes, dtype = tuple(sizes), dtype or self.out.dtype
+        fill = torch.tensor(fill, dtype=dtype).item()
         if self.rows not in sizes:
-            return self.full(sizes, fill, dtype or self.out.dtype)
+            return self.full(sizes, fill, dtype)
         row = sizes.index(self.rows)
         shape = sizes[:row] + sizes[row + 1 :]
         node = self.build.broadcast(self.build.const(fill), shape, self.source)
@@ -228,6 +229,12 @@ class Maker:
 
     def where(self, condition: Operand, yes: Operand, no: Operand) -> Value:
         branches = [self.value(yes), self.value(no)]
+        if all(b.fill is not None for b in branches) and self.out.dtype.is_floating_point:
+            given = [torch.tensor(b.fill, dtype=torch.float64) for b in branches]
+            if all(torch.equal(g, g.to(self.out.dtype).double()) for g in given):
+                # 0 and 1, say: the same in every dtype.
+                made = self._point("where", [self.truth(condition), *map(self.real, branches)], self.dtype, {})
+                return replace(made, dtype=self.out.dtype)
         if all(self._is_bool(b) for b in branches):
             return self._point("where", [self.truth(condition), *map(self.truth, branches)], torch.bool, {})
         return self._point("where", [self.truth(condition), *map(self.real, branches)], self.dtype, {})
@@ -236,6 +243,8 @@ class Maker:
         return isinstance(value.fill, bool) or (value.fill is None and value.node.dtype == "bool")
 
     def _point(self, op: str, values: list[Value], dtype: torch.dtype, attrs: dict[str, Any]) -> Value:
+        if all(v.row is None for v in values):
+            return self._parameters(op, values)
         plan = Plan(self, values)
         nodes = [plan.fit(v) for v in values]
         if all(n.op == "const" for n in nodes):
@@ -259,6 +268,13 @@ class Maker:
         if value.row is None:
             return self.aten("aten.detach.default", (value,), {}, value.node.shape, value.dtype)
         return self.same("detach", value)
+
+    def _parameters(self, op: str, values: list[Value]) -> Value:
+        """Arithmetic that a rule does on values without rows: ``alpha * bias``."""
+        args = [v.fill if v.node.op == "const" else v for v in values]
+        overload = "Scalar" if not isinstance(args[1], Value) else "Tensor"
+        shape = _broadcast([v.node.shape for v in values])
+        return self.aten(f"aten.{op}.{overload}", args, {}, shape, self.dtype)
 
     # Axes
 
