@@ -95,6 +95,14 @@ def test_a_product_read_in_part_is_made_in_part() -> None:
     assert [(n["start"], n["stop"]) for n in made.nodes() if n.op == "linear"] == [(1, 5)]
 
 
+def test_what_is_read_whole_and_in_slices_is_computed_once() -> None:
+    graph = program("stacked activations").forward
+    assert [n.op for n in graph.nodes()].count("sigmoid") == 3
+    products = [n for n in graph.nodes() if n.op == "linear"]
+    assert sorted((p["start"], p["stop"]) for p in products) == [(0, H), (H, 2 * H), (2 * H, 3 * H)]
+    assert [n.op for n in program("gates on an axis").forward.nodes()].count("exp") == 4
+
+
 def test_gates_stacked_on_an_axis_of_their_own() -> None:
     b = Builder()
     h, w = b.input("state", "h", (4,), True), b.input("param", "w", (8, 4), False)
@@ -106,6 +114,15 @@ def test_gates_stacked_on_an_axis_of_their_own() -> None:
     backward = simplify(expand(derive(step).graph))
     canonical(backward)
     assert not any(n.op in ("reshape", "slice") for n in backward.nodes())
+
+
+def test_windows_of_a_value_leave_it_whole() -> None:
+    b = Builder()
+    h = b.input("state", "h", (6,), True)
+    y = b.pointwise("tanh", h)
+    value = b.pointwise("sub", b.slice(y, 0, 1, 6), b.slice(y, 0, 0, 5))
+    made = same(Graph({"h": h}, {"output": value, "new.h": y}))
+    assert {n.width for n in made.nodes() if n.op == "tanh"} <= {5, 6}
 
 
 IDENTITIES = {

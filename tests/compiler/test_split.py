@@ -11,6 +11,7 @@ from ostinato.compiler.split import split
 from ostinato.compiler.trace import trace
 from ostinato.compiler.verify import verify
 from tests.compiler.cells import CELLS, CONSTANTS, STREAMS, I, cell, widths
+from tests.compiler.whole import sequences
 
 
 def parts(name: str):
@@ -27,10 +28,7 @@ def test_the_three_parts_are_the_step(name: str) -> None:
     graph, made = parts(name)
     for part in (graph, made.prepare, made.hoist, made.step):
         verify(part)
-    values = {
-        n: torch.randn([*((3,) if node.rows else ()), *node.shape], dtype=torch.float64)
-        for n, node in graph.inputs.items()
-    }
+    values = sequences(graph, 1, 3).values
     known = values | run(made.prepare, {n: values[n] for n in made.prepare.inputs})
     known |= run(made.hoist, {n: known[n] for n in made.hoist.inputs})
     got = run(made.step, {n: known[n] for n in made.step.inputs})

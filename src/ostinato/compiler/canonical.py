@@ -100,13 +100,18 @@ class Canonical:
             return self._on(node, inputs)
         axis = joined[0]["axis"]
         cuts = sorted({0, *(c for j in joined if j["axis"] == axis for c in _cuts(j))})
-        return self.cat(
-            [
-                self.pointwise(node, tuple(i if i.op == "const" else self.slice(i, axis, a, b) for i in inputs))
-                for a, b in pairwise(cuts)
-            ],
-            axis,
-        )
+        return self.cat([self.elementwise_part(node, inputs, axis, a, b) for a, b in pairwise(cuts)], axis)
+
+    def elementwise_part(self, node: Node, inputs: tuple[Node, ...], axis: int, start: int, stop: int) -> Node:
+        """A slice of what an elementwise operation gives, of slices of what it reads."""
+        parts = tuple(i if i.op == "const" else self.slice(i, axis, start, stop) for i in inputs)
+        return self.pointwise(node, parts)
+
+    def product_part(self, node: Node, inputs: tuple[Node, ...], axis: int, start: int, stop: int) -> Node:
+        """A slice of a product, with some rows (or, transposed, columns) of the weight."""
+        first = dict(node.attrs).get("start", 0)
+        attrs = {"start": first + start, "stop": first + stop}
+        return self.build.make(node.op, inputs, (*node.shape[:axis], stop - start), True, "real", node.source, **attrs)
 
     def of(self, op: str, node: Node, *inputs: Node) -> Node:
         """Another elementwise operation in the place of ``node``."""
