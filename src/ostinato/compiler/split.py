@@ -7,7 +7,6 @@ stream stays in it, where it costs no memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ostinato.compiler.graph import Builder, Graph, Node
@@ -48,41 +47,46 @@ def split(graph: Graph) -> Split:
     streams = [n for n in hoisted if id(n) in read and level[id(n)] != SEQUENCE]
 
     taken = set(graph.inputs)
-    param_names, stream_names, constant_names = (
-        _fresh(letter, len(values), taken) for letter, values in (("p", params), ("s", streams), ("k", constants))
-    )
-    param_inputs = _inputs(build, "param", param_names, params)
-    stream_inputs = _inputs(build, "stream", stream_names, streams)
-    constant_inputs = _inputs(build, "constant", constant_names, constants)
     own = {id(n): build.input(n["kind"], name, n.shape, n.rows, n.dtype) for name, n in graph.inputs.items()}
+    cut_params = _Cut(build, "param", _fresh("p", len(params), taken), params)
+    cut_streams = _Cut(build, "stream", _fresh("s", len(streams), taken), streams)
+    cut_constants = _Cut(build, "constant", _fresh("k", len(constants), taken), constants)
 
-    prepared = rebuild(build, params, own)
-    for_all_steps = rebuild(build, [*streams, *constants], own | param_inputs)
-    stepped = rebuild(build, graph.outputs.values(), own | param_inputs | stream_inputs | constant_inputs)
-
-    def names(kinds: tuple[str, ...]) -> dict[str, Node]:
+    def inputs(*kinds: str) -> dict[str, Node]:
         return {name: own[id(node)] for name, node in graph.inputs_of(*kinds).items()}
 
-    def named(letters: Iterable[tuple[list[str], list[Node], dict[int, Node]]]) -> dict[str, Node]:
-        return {name: made[id(n)] for words, ns, made in letters for name, n in zip(words, ns, strict=True)}
+    prepared = cut_params.outputs(build, own)
+    for_all_steps = [cut.outputs(build, own | cut_params.replace) for cut in (cut_streams, cut_constants)]
+    cuts = cut_params.replace | cut_streams.replace | cut_constants.replace
+    stepped = rebuild(build, graph.outputs.values(), own | cuts)
 
-    made_params = named([(param_names, params, param_inputs)])
-    made_reads = named([(stream_names, streams, stream_inputs), (constant_names, constants, constant_inputs)])
-    outside = names(("x", "stream")) | names(("constant",))
+    given = inputs("x", "stream", "constant")
+    read_by_step = inputs("state") | given | cut_streams.inputs | cut_constants.inputs | cut_params.inputs
     return Split(
-        trimmed(Graph(names(("tensor",)), dict(zip(param_names, prepared, strict=True))), ()),
-        trimmed(
-            Graph(outside | made_params, dict(zip([*stream_names, *constant_names], for_all_steps, strict=True))), ()
-        ),
-        trimmed(
-            Graph(
-                names(("state",)) | outside | made_reads | made_params,
-                dict(zip(graph.outputs, stepped, strict=True)),
-            ),
-            ("state",),
-        ),
-        tuple(constant_names),
+        trimmed(Graph(inputs("tensor"), prepared), ()),
+        trimmed(Graph(given | cut_params.inputs, for_all_steps[0] | for_all_steps[1]), ()),
+        trimmed(Graph(read_by_step, dict(zip(graph.outputs, stepped, strict=True))), ("state",)),
+        tuple(cut_constants.inputs),
     )
+
+
+class _Cut:
+    """Values that one graph puts out and a later one reads.
+
+    Attributes:
+        inputs: by name, what the later graph reads.
+        replace: the same by the id of the value it stands for.
+    """
+
+    def __init__(self, build: Builder, kind: str, names: list[str], values: list[Node]) -> None:
+        self.values = values
+        made = [build.input(kind, name, v.shape, v.rows, v.dtype) for name, v in zip(names, values, strict=True)]
+        self.inputs = dict(zip(names, made, strict=True))
+        self.replace = {id(v): node for v, node in zip(values, made, strict=True)}
+
+    def outputs(self, build: Builder, replace: dict[int, Node]) -> dict[str, Node]:
+        """The values by name, made of what the earlier graph reads."""
+        return dict(zip(self.inputs, rebuild(build, self.values, replace), strict=True))
 
 
 def _levels(nodes: list[Node]) -> dict[int, int]:
@@ -130,7 +134,3 @@ def _fresh(letter: str, count: int, taken: set[str]) -> list[str]:
             names.append(f"{letter}{number}")
         number += 1
     return names
-
-
-def _inputs(build: Builder, kind: str, names: list[str], values: list[Node]) -> dict[int, Node]:
-    return {id(v): build.input(kind, name, v.shape, v.rows, v.dtype) for name, v in zip(names, values, strict=True)}
