@@ -62,9 +62,11 @@ class _Emitter(Frame):
         for name, number in self.layout.words.items():
             self.words[name] = self._word(name, number)
         self.weights = {name: self.words[name] for name, b in self.layout.buffers.items() if b.kind == "param"}
-        for panel in self.panels.values():
-            emit_pack(code, self.vector, panel, self.words["packed"], self.weights)
-        self._barrier("%threads")
+        fresh = code.let(f"icmp eq i64 {self.words['ready']}, 0")
+        with code.when(fresh):
+            for panel in self.panels.values():
+                emit_pack(code, self.vector, panel, self.words["packed"], self.weights)
+            self._barrier("%threads")
         self._idle_rows()
         start = code.let(f"select i1 {self.flag('descending')}, i64 {self.words['total']}, i64 0")
         code.do(f"store i64 {start}, ptr %first")

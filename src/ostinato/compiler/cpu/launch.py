@@ -14,6 +14,12 @@ from ostinato.compiler.cpu.machine import Machine
 SHARED_WORK = 30_000
 """Multiply-adds of a step below which a second thread costs more than it brings (a barrier is some 200 ns)."""
 
+OWN_ROWS = 4
+"""So many rows for each thread, and threads take rows of their own instead of sharing all and splitting columns."""
+
+BARRIER = 48
+"""Words a barrier takes: two counters, far from each other and from everything else."""
+
 
 class Call:
     """One call of a loop: its words, and the memory they point to."""
@@ -22,117 +28,118 @@ class Call:
         self, machine: Machine, steps: int, rows: int, sizes: Tensor | None, total: int, descending: bool
     ) -> None:
         self.machine, self.steps, self.rows, self.sizes = machine, steps, rows, sizes
-        self.words = (ctypes.c_int64 * len(machine.layout.words))()
-        self._index = machine.layout.words
-        self._held: list[Tensor] = []
-        self._flips: dict[str, Tensor] = {}
+        self.index = machine.layout.words
+        self.values = values = [0] * len(self.index)
+        self.words: ctypes.Array[ctypes.c_int64] | None = None
         self.sums: Tensor | None = None
-        self._set("steps", steps)
-        self._set("rows", rows)
-        self._set("total", total)
-        self._set("descending", int(descending))
+        self._held: list[Tensor] = []
+        self._finals: dict[str, Tensor] = {}
+        index = self.index
+        values[index["steps"]], values[index["rows"]], values[index["total"]] = steps, rows, total
+        values[index["descending"]] = int(descending)
         if sizes is not None:
-            self._point("sizes", sizes)
+            values[index["sizes"]] = sizes.data_ptr()
 
-    def _set(self, name: str, value: int) -> None:
-        self.words[self._index[name]] = value
+    def streams(self, given: Mapping[str, Tensor]) -> None:
+        """(N, ·) or (B, ·) each, rows at any distance."""
+        index, values = self.index, self.values
+        for name, value in given.items():
+            at = index.get(name)
+            if at is not None:
+                if value.dim() != 2:
+                    value = value.flatten(1)
+                if value.stride(1) != 1 and value.shape[1] > 1:
+                    value = value.contiguous()
+                self._held.append(value)
+                values[at], values[at + 1] = value.data_ptr(), value.stride(0)
 
-    def _point(self, name: str, tensor: Tensor) -> None:
-        self._held.append(tensor)
-        self.words[self._index[name]] = tensor.data_ptr()
+    def params(self, given: Mapping[str, Tensor]) -> None:
+        for name, value in given.items():
+            at = self.index.get(name)
+            if at is not None:
+                if not value.is_contiguous():
+                    value = value.contiguous()
+                self._held.append(value)
+                self.values[at] = value.data_ptr()
 
-    def _strided(self, name: str, tensor: Tensor) -> None:
-        if tensor.stride(1) != 1 and tensor.shape[1] > 1:
-            tensor = tensor.contiguous()
-        self._point(name, tensor)
-        self._set(name + ".stride", tensor.stride(0))
-
-    def streams(self, values: Mapping[str, Tensor]) -> None:
-        """(N, ·) each, rows at any distance."""
-        for name, value in values.items():
-            if name in self._index:
-                self._strided(name, value.flatten(1))
-
-    constants = streams
-
-    def params(self, values: Mapping[str, Tensor]) -> None:
-        for name, value in values.items():
-            if name in self._index:
-                self._point(name, value.contiguous())
-
-    def states(self, values: Mapping[str, Tensor]) -> None:
+    def states(self, given: Mapping[str, Tensor]) -> None:
         """The initial states, and two buffers each to go on in."""
-        for name, value in values.items():
-            initial = value.contiguous()
-            even, odd = torch.empty_like(initial), torch.empty_like(initial)
-            self._point(name + ".initial", initial)
-            self._point(name + ".even", even)
-            self._point(name + ".odd", odd)
-            self._flips[name] = odd if self.steps % 2 else even
+        for name, value in given.items():
+            at = self.index[name + ".initial"]
+            if not value.is_contiguous():
+                value = value.contiguous()
+            even, odd = torch.empty_like(value), torch.empty_like(value)
+            self._held += (value, even, odd)
+            self.values[at : at + 3] = value.data_ptr(), even.data_ptr(), odd.data_ptr()
+            self._finals[name] = odd if self.steps % 2 else even
 
     def finals(self) -> dict[str, Tensor]:
         """The states after the last step."""
-        return dict(self._flips)
+        return self._finals
 
     def previous(self, states: Mapping[str, Tensor], trajectories: Mapping[str, Tensor]) -> None:
         """The states before each step, for a backward loop."""
         for name, state in states.items():
-            if name in self._index:
-                self._point(name + ".initial", state.contiguous())
-                self._strided(name, trajectories[name])
+            if name in self.index:
+                start = state.contiguous()
+                self._held.append(start)
+                self.values[self.index[name + ".initial"]] = start.data_ptr()
+                self.streams({name: trajectories[name]})
 
     def output_gradient(self, grad: Tensor | None, total: int) -> None:
         """The gradient of the output; nothing, or one row for all, costs no memory."""
-        if "grad.output" not in self._index:
+        if "grad.output" not in self.index:
             return
         width = self.machine.layout.buffers["grad.output"].width
         if grad is None:
             grad = torch.zeros(1, width, dtype=self.machine.dtype).expand(total, width)
         elif grad.stride(1) != 1 and grad.stride(0) == 0:
             grad = grad[:1].contiguous().expand(total, width)
-        self._strided("grad.output", grad)
+        self.streams({"grad.output": grad})
 
     def summed(self, name: str) -> Tensor:
         """A sum over steps and rows, of all threads' parts."""
-        assert self.sums is not None
+        assert self.sums is not None, "a loop without sums"
         start = self.machine.layout.sums[name]
         return self.sums[:, :, start : start + self.machine.layout.buffers[name].width].sum((0, 1))
 
     def prepare(self, number: int) -> None:
         """Memory within the call, for so many threads."""
-        machine, element, lanes = self.machine, self.machine.dtype.itemsize, self.machine.lanes
-        temporaries = machine.about.temporaries
-        sizes = [machine.about.packed // element, *(width * self.rows for width in temporaries.values())]
-        starts, position = [], 16 * lanes
-        for size in sizes:
-            starts.append(position)
-            position += -(-size // lanes) * lanes
-        memory = torch.empty(position + lanes, dtype=machine.dtype)
-        base = -(-memory.data_ptr() // 64) * 64
+        machine, index, values = self.machine, self.index, self.values
+        size, lanes, about = machine.dtype.itemsize, machine.lanes, machine.about
+        position = about.packed // size
+        places = []
+        for width in about.temporaries.values():
+            places.append(position)
+            position += -(-width * self.rows // lanes) * lanes
+        memory = torch.empty(position + 2 * lanes, dtype=machine.dtype)
         self._held.append(memory)
-        self._set("packed", base + starts[0] * element)
-        for (name, width), start in zip(temporaries.items(), starts[1:], strict=True):
-            self._set(name, base + start * element)
-            self._set(name + ".stride", width)
+        base = -(-memory.data_ptr() // 64) * 64
+        values[index["packed"]] = base
+        for (name, width), place in zip(about.temporaries.items(), places, strict=True):
+            at = index[name]
+            values[at], values[at + 1] = base + place * size, width
         if machine.layout.sum_width:
             self.sums = torch.zeros(number, 2, machine.layout.sum_width, dtype=machine.dtype)
-            self._point("sums", self.sums)
-        barrier = torch.zeros(48, dtype=torch.int64)
-        self._point("barrier", barrier)
-        self._set("yield", threads.sched_yield())
-        self._split(number)
+            values[index["sums"]] = self.sums.data_ptr()
+        values[index["yield"]] = threads.sched_yield()
+        values[index["parties"]] = number
+        values[index["columns"]] = int(number > 1 and self.rows < OWN_ROWS * number)
+        bounds = self._bounds(number)
+        count = len(values)
+        words = (ctypes.c_int64 * (count + BARRIER + len(bounds)))(*values)
+        for n, bound in enumerate(bounds):
+            words[count + BARRIER + n] = bound
+        address = ctypes.addressof(words)
+        words[index["barrier"]] = address + 8 * (count + 15)
+        words[index["starts"]] = address + 8 * (count + BARRIER)
+        self.words = words
 
-    def _split(self, number: int) -> None:
-        """Rows of its own for each thread where there are enough of them, else columns of all rows."""
-        columns = number > 1 and self.rows < 4 * number
-        self._set("columns", int(columns))
+    def _bounds(self, number: int) -> list[int]:
+        """The first row of each thread, and the end."""
         if self.sizes is None or number == 1:
-            starts = [self.rows * n // number for n in range(number + 1)]
-        else:
-            starts = share(self.sizes, self.rows, number)
-        self._set("parties", number)
-        bounds = torch.tensor(starts, dtype=torch.int64)
-        self._point("starts", bounds)
+            return [self.rows * n // number for n in range(number + 1)]
+        return share(self.sizes, self.rows, number)
 
 
 def share(sizes: Tensor, rows: int, number: int) -> list[int]:
@@ -144,10 +151,8 @@ def share(sizes: Tensor, rows: int, number: int) -> list[int]:
 
 def run(machine: Machine, calls: Sequence[Call]) -> None:
     """Run the directions of a layer, side by side if there are threads for both."""
-    rows, groups = calls[0].rows, len(calls)
-    number = threads.most()
-    if machine.about.work * rows * groups < SHARED_WORK:
-        number = 1
+    groups = len(calls)
+    number = threads.most() if machine.about.work * calls[0].rows * groups >= SHARED_WORK else 1
     each = max(1, number // groups) if number % groups == 0 else 1
     for call in calls:
         call.prepare(each)

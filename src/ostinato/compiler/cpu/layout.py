@@ -18,10 +18,11 @@ FIXED = (
     "barrier",  # address of two counters on cache lines of their own
     "yield",  # address of sched_yield
     "packed",  # address of the packed weights
+    "ready",  # 1: they are packed already
     "sums",  # address of the sums over steps and rows, a part for each thread
 )
 
-NUMBERS = ("steps", "rows", "total", "descending", "columns", "parties")
+NUMBERS = ("steps", "rows", "total", "descending", "columns", "parties", "ready")
 """Those of them that are no addresses."""
 
 Kind = Literal["stream", "rows", "flip", "previous", "param", "sum"]

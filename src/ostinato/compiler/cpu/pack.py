@@ -77,7 +77,7 @@ class Panel:
         for n, product in enumerate(stage.products):
             groups.setdefault((id(product.operand.node), product.operand.offset), []).append(n)
         most = max(len(g) for g in groups.values())
-        units = max(1, shape.vectors // most)
+        units = max(1, shape.tile // most)
         total = -(-stage.width // lanes)
         units = min(units, total)
         positions = [0] * len(stage.products)

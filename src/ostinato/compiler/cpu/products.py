@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 from ostinato.compiler.cpu import tiles
 from ostinato.compiler.cpu.elementwise import Elementwise
 from ostinato.compiler.cpu.frame import Frame, Step
-from ostinato.compiler.cpu.pack import Panel
+from ostinato.compiler.cpu.pack import Chunk, Panel
 from ostinato.compiler.cpu.schedule import Tiles
+
+
+def _together(chunks: Sequence[Chunk], most: int) -> Iterator[list[Chunk]]:
+    """Neighbours that multiply the same operand, so many at a time."""
+    for _, same in groupby(chunks, key=lambda c: (id(c.operand.node), c.operand.offset)):
+        group = list(same)
+        for start in range(0, len(group), most):
+            yield group[start : start + most]
 
 
 class Products:
@@ -66,20 +75,24 @@ class Products:
         code.label(done)
 
     def _products(self, panel: Panel, step: Step, weights: str, low: str, rows: int) -> None:
+        """Chunk by chunk; with few rows two chunks at once, since one alone would wait for its own sums."""
         code = self.code
         pointers: dict[tuple[str, int], list[str]] = {}
-        for chunk in panel.chunks:
-            place = self.frame.place(chunk.operand)
+        for chunks in _together(panel.chunks, 2 if rows <= 2 and self.frame.target.registers >= 32 else 1):
+            place = self.frame.place(chunks[0].operand)
             key = (place.buffer, place.offset)
             if key not in pointers:
-                pointers[key] = [
-                    self.frame.element_of(place, code.let(f"add nsw i64 {low}, {r}"), step) for r in range(rows)
+                numbers = [code.let(f"add nsw i64 {low}, {r}") for r in range(rows)]
+                pointers[key] = [self.frame.element_of(place, r, step) for r in numbers]
+            groups = []
+            for chunk in chunks:
+                source = code.let(f"getelementptr inbounds {self.type}, ptr {weights}, i64 {chunk.offset}")
+                scratch = [
+                    [self._scratch(r * panel.vectors + chunk.first + c) for c in range(chunk.vectors)]
+                    for r in range(rows)
                 ]
-            source = code.let(f"getelementptr inbounds {self.type}, ptr {weights}, i64 {chunk.offset}")
-            scratch = [
-                [self._scratch(r * panel.vectors + chunk.first + c) for c in range(chunk.vectors)] for r in range(rows)
-            ]
-            tiles.emit(code, self.frame.vector, pointers[key], chunk.vectors, chunk.inner, source, scratch)
+                groups.append(tiles.Columns(source, chunk.vectors, scratch))
+            tiles.emit(code, self.frame.vector, pointers[key], chunks[0].inner, groups)
 
     def _scratch(self, index: int | str) -> str:
         return self.code.let(f"getelementptr inbounds {self.frame.vector.type}, ptr %scratch, i64 {index}")

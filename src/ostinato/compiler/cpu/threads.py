@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -136,7 +137,7 @@ class Function:
         self._run = _RUN(run)
         self._entry = team
 
-    def __call__(self, groups: Sequence[ctypes.Array[ctypes.c_int64]], threads: int) -> None:
+    def __call__(self, groups: Sequence[Any], threads: int) -> None:
         """Run one call for each group (a direction), side by side if there are threads for all, else in turn."""
         team = _team() if threads > 1 else None
         if team is None:

@@ -18,38 +18,44 @@ class Shape:
     """How a processor's registers are shared out.
 
     Attributes:
-        vectors: the most vectors of columns in one kernel.
+        vectors: the most vectors of columns in one kernel, and ``tile``: about so many in a tile.
         rows: the most rows for 1, 2, … vectors.
     """
 
     vectors: int
+    tile: int
     rows: tuple[int, ...]
 
 
 def shape(target: Target) -> Shape:
     """Accumulators, one vector of weights a column, and one broadcast must fit without a spill."""
-    return Shape(4, (8, 8, 8, 6)) if target.registers >= 32 else Shape(2, (6, 5))
+    return Shape(4, 8, (8, 8, 8, 6)) if target.registers >= 32 else Shape(2, 4, (6, 5))
 
 
-def emit(
-    code: Code,
-    vector: Vector,
-    rows: Sequence[str],
-    columns: int,
-    inner: int,
-    weights: str,
-    scratch: Sequence[Sequence[str]],
-) -> None:
-    """``scratch[r][c] = sum over k of rows[r][k] · weights[k][c]``.
+@dataclass(frozen=True)
+class Columns:
+    """Vectors of packed weights that lie together.
+
+    Attributes:
+        weights: packed as [k][vector][lane], aligned to the vector.
+        vectors: how many.
+        scratch: where each vector of sums goes, a list for each row; aligned.
+    """
+
+    weights: str
+    vectors: int
+    scratch: Sequence[Sequence[str]]
+
+
+def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Sequence[Columns]) -> None:
+    """``scratch[r][c] = sum over k of rows[r][k] · weights[k][c]``, for every group of columns.
 
     Args:
         rows: a pointer to each row's first element.
-        columns: how many vectors.
         inner: K.
-        weights: packed as [k][column][lane], aligned to the vector.
-        scratch: where each vector of sums goes, aligned.
     """
     t, element, lanes = vector.type, vector.element, vector.lanes
+    count = sum(g.vectors for g in groups)
     before, head, done = code.name("before"), code.name("k"), code.name("done")
     code.do(f"br label %{before}")
     code.label(before)
@@ -57,29 +63,37 @@ def emit(
     code.label(head)
     k, following = "%" + code.name("k"), "%" + code.name("k")
     code.do(f"{k} = phi i64 [ 0, %{before} ], [ {following}, %{head} ]")
-    sums = [["%" + code.name("s") for _ in range(columns)] for _ in rows]
-    added = [["%" + code.name("s") for _ in range(columns)] for _ in rows]
+    sums = [["%" + code.name("s") for _ in range(count)] for _ in rows]
+    added = [["%" + code.name("s") for _ in range(count)] for _ in rows]
     for r in range(len(rows)):
-        for c in range(columns):
+        for c in range(count):
             code.do(f"{sums[r][c]} = phi {t} [ {zero(vector)}, %{before} ], [ {added[r][c]}, %{head} ]")
-    first = code.let(f"mul nuw nsw i64 {k}, {columns * lanes}")
-    panel = code.let(f"getelementptr inbounds {element}, ptr {weights}, i64 {first}")
-    loaded = []
-    for c in range(columns):
-        place = code.let(f"getelementptr inbounds {element}, ptr {panel}, i64 {c * lanes}")
-        loaded.append(code.let(f"load {t}, ptr {place}, align {lanes * vector.bytes}"))
+    loaded = [w for group in groups for w in _load(code, vector, group, k)]
     for r, row in enumerate(rows):
         place = code.let(f"getelementptr inbounds {element}, ptr {row}, i64 {k}")
         one = splat(code, vector, code.let(f"load {element}, ptr {place}, align {vector.bytes}"))
-        for c in range(columns):
+        for c in range(count):
             code.do(f"{added[r][c]} = {multiply_add(code, vector, one, loaded[c], sums[r][c])}")
     code.do(f"{following} = add nuw nsw i64 {k}, 1")
     more = code.let(f"icmp ult i64 {following}, {inner}")
     code.do(f"br i1 {more}, label %{head}, label %{done}")
     code.label(done)
     for r in range(len(rows)):
-        for c in range(columns):
-            code.do(f"store {t} {added[r][c]}, ptr {scratch[r][c]}, align {lanes * vector.bytes}")
+        places = [group.scratch[r][c] for group in groups for c in range(group.vectors)]
+        for c, place in enumerate(places):
+            code.do(f"store {t} {added[r][c]}, ptr {place}, align {lanes * vector.bytes}")
+
+
+def _load(code: Code, vector: Vector, group: Columns, k: str) -> list[str]:
+    """The weights of one k."""
+    element, lanes = vector.element, vector.lanes
+    first = code.let(f"mul nuw nsw i64 {k}, {group.vectors * lanes}")
+    panel = code.let(f"getelementptr inbounds {element}, ptr {group.weights}, i64 {first}")
+    loaded = []
+    for c in range(group.vectors):
+        place = code.let(f"getelementptr inbounds {element}, ptr {panel}, i64 {c * lanes}")
+        loaded.append(code.let(f"load {vector.type}, ptr {place}, align {lanes * vector.bytes}"))
+    return loaded
 
 
 def multiply_add(code: Code, vector: Vector, a: str, b: str, c: str) -> str:
