@@ -1,0 +1,210 @@
+"""Plain Python values as something that can be compared later, and hashed: what a step may read besides tensors.
+
+:func:`freeze` takes a picture of a value: two pictures are equal exactly if a step that reads nothing but the value
+does the same. :func:`text` writes a picture down, the same in every process.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import logging
+import operator
+import re
+import sys
+import sysconfig
+from collections.abc import Callable
+from functools import _lru_cache_wrapper, lru_cache, partial
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ostinato.compiler.refusal import Refused
+
+Picture = Any
+Found = Callable[[Any], None]
+
+ATOMS = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    range,
+    slice,
+    type(...),
+    re.Pattern,
+    torch.dtype,
+    torch.device,
+    torch.layout,
+    torch.memory_format,
+)
+"""Compared by type and value, written as ``repr`` says."""
+
+NAMED = (
+    BuiltinFunctionType,
+    MethodDescriptorType,
+    WrapperDescriptorType,
+    MethodWrapperType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+    logging.Logger,
+)
+"""Themselves, written by name."""
+
+BUFFER = "register it as a buffer of the cell"
+SITES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+
+
+def freeze(value: Any, found: Found, seen: dict[int, int] | None = None) -> Picture:
+    """A picture of a value; ``found`` is told of every function and class of the user's in it.
+
+    Raises:
+        Refused: a tensor, a module, or something that can change without showing it.
+    """
+    kind = type(value)
+    if kind in ATOMS or isinstance(value, enum.Enum):
+        return ("=", kind, repr(value) if kind in (float, complex) else value)
+    if isinstance(value, NAMED) or _generic(value):
+        return ("is", value)
+    if isinstance(value, type):
+        found(value)
+        return ("is", value)
+    seen = {} if seen is None else seen
+    if id(value) in seen:
+        return ("again", seen[id(value)])
+    seen[id(value)] = len(seen)
+
+    def each(values: Any) -> tuple[Picture, ...]:
+        return tuple(freeze(v, found, seen) for v in values)
+
+    if isinstance(value, FunctionType):
+        found(value)
+        return ("is", value)
+    if isinstance(value, MethodType):
+        found(value.__func__)
+        return ("method", value.__func__, *each([value.__self__]))
+    if isinstance(value, list | tuple):
+        return ("list", kind, *each(value), *_more(value, found, seen))
+    if isinstance(value, dict | MappingProxyType):
+        return ("dict", kind, *each(value), *each(value.values()), *_more(value, found, seen))
+    if isinstance(value, set | frozenset):
+        return ("set", kind, frozenset(each(value)))
+    if isinstance(value, partial):
+        return ("partial", *each([value.func, value.args, value.keywords]))
+    if isinstance(value, operator.itemgetter | operator.attrgetter):
+        return ("partial", *each(value.__reduce__()[1]))
+    if isinstance(value, _lru_cache_wrapper):
+        return ("partial", *each([value.__wrapped__]))
+    if isinstance(value, classmethod | staticmethod):
+        return ("method", *each([value.__func__]))
+    if isinstance(value, property):
+        return ("property", *each([value.fget]))
+    return _object(value, found, seen)
+
+
+def _object(value: Any, found: Found, seen: dict[int, int]) -> Picture:
+    """Something else: an object of torch's or of a class whose attributes say all."""
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(value, Tensor):
+        raise Refused(f"a tensor of shape {tuple(value.shape)} that is not the cell's own; {BUFFER}")
+    if isinstance(value, nn.Module):
+        raise Refused(f"the module {kind.__name__} is not the cell's own; assign it to an attribute in __init__")
+    if isinstance(value, torch.Generator):
+        raise Refused("a generator of random numbers; take what is random as a keyword-only parameter of step")
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(value, numpy.generic | numpy.ufunc | numpy.dtype):
+        return ("=", kind, repr(value))
+    if is_library(kind.__module__):
+        if kind.__module__.partition(".")[0] in ("torch", "dataclasses") and not hasattr(value, "__len__"):
+            return ("is", value)
+        raise Refused(f"an object of type {name} can change without showing it; {BUFFER}, or use plain numbers")
+    found(kind)
+    slots = [n for c in kind.__mro__ for n in _names(getattr(c, "__slots__", ())) if hasattr(value, n)]
+    if not hasattr(value, "__dict__") and not slots:
+        raise Refused(f"an object of type {name} can change without showing it; {BUFFER}, or use plain numbers")
+    own = {n: getattr(value, n) for n in slots if not n.startswith("__")} | dict(getattr(value, "__dict__", {}))
+    return ("object", kind, *(part for n, v in own.items() for part in (n, freeze(v, found, seen))))
+
+
+def _names(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _more(value: Any, found: Found, seen: dict[int, int]) -> tuple[Picture, ...]:
+    """What an object of a subclass of ``list`` or ``dict`` has besides its items."""
+    if is_library(type(value).__module__):
+        return ()
+    found(type(value))
+    return tuple(freeze(v, found, seen) for v in vars(value).values()) if hasattr(value, "__dict__") else ()
+
+
+def _generic(value: Any) -> bool:
+    """``list[int]``, ``Tensor | None``: types, written as such."""
+    return type(value).__module__ in ("types", "typing") and hasattr(value, "__origin__")
+
+
+@lru_cache(maxsize=4096)
+def is_library(module: str | None) -> bool:
+    """Whether a module's code is told by its version: torch, the standard library, what is installed."""
+    root = (module or "builtins").partition(".")[0]
+    if root in sys.stdlib_module_names or root in ("torch", "ostinato"):
+        return root != "__main__"
+    file = getattr(sys.modules.get(root), "__file__", None)
+    return file is not None and file.startswith(SITES)
+
+
+def text(picture: Picture) -> str:
+    """A picture as text, the same in every process."""
+    if isinstance(picture, tuple):
+        if picture[:1] == ("=",):
+            return f"{_name(picture[1])}:{picture[2]!r}"
+        if picture[:1] == ("set",):
+            return f"set({','.join(sorted(map(text, picture[2])))})"
+        return f"({','.join(map(text, picture))})"
+    if isinstance(picture, CodeType):
+        return code_text(picture)
+    if isinstance(picture, str | int):
+        return repr(picture)
+    return _name(picture)
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, ModuleType):
+        return value.__name__
+    name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    return f"{getattr(value, '__module__', '')}.{name}" if name else re.sub(r"0x[0-9a-f]+", "", repr(value))
+
+
+def code_text(code: CodeType) -> str:
+    """What a function's code does: its instructions, names and constants, with neither file nor lines."""
+    digest = hashlib.sha256(code.co_code)
+    digest.update(getattr(code, "co_exceptiontable", b""))
+    for names in (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars):
+        digest.update(repr(names).encode())
+    digest.update(repr((code.co_argcount, code.co_kwonlyargcount, code.co_flags)).encode())
+    for const in code.co_consts:
+        digest.update(text(freeze(const, _nothing) if not isinstance(const, CodeType) else const).encode())
+    return digest.hexdigest()[:32]
+
+
+def _nothing(value: Any) -> None:
+    """Constants hold no functions."""
