@@ -50,7 +50,7 @@ def gradients(values, wanted) -> list[torch.Tensor]:
     steps=st.integers(0, 6),
     lengths=st.lists(st.integers(0, 6), min_size=0, max_size=4),
     with_hx=st.booleans(),
-    engine=st.sampled_from(["loop", "auto"]),
+    engine=st.sampled_from(["loop", "auto", "native"]),
 )
 def test_layer_matrix(cell, layers, bidirectional, batch_first, form, steps, lengths, with_hx, engine) -> None:
     layer = randomised(
@@ -134,7 +134,7 @@ def test_streams_and_constants(bidirectional: bool, with_speaker: bool, lengths:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("engine", ["loop", "auto"])
+@pytest.mark.parametrize("engine", ["loop", "auto", "native"])
 def test_derivatives_first_and_second(cell, engine: str) -> None:
     layer = randomised(ostinato.Recurrent(cell, 3, 2, 2, bidirectional=True, dtype=torch.float64, engine=engine), 3)
     names = [name for name, _ in layer.named_parameters()]

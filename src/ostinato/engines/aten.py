@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import _VF, Tensor
@@ -13,6 +14,7 @@ from ostinato.cells.elman import RNNCell
 from ostinato.cells.gru import GRUCell
 from ostinato.cells.lstm import LSTMCell
 from ostinato.engines.call import LayerCall, States
+from ostinato.engines.twice import Twice
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -101,6 +103,41 @@ def run_stack(
     batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A whole stack without dropout in one call: states (D·L, B, ·), weights in torch's order."""
+    if input.is_cuda and torch.is_grad_enabled():
+        return _twice(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
+    return _run_stack(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
+
+
+def _twice(
+    name: str, input: Tensor, states: Sequence[Tensor], weights: list[Tensor], *options: Any
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """cuDNN has no second derivative; torch's other kernels have, so a backward that needs one goes through them."""
+
+    def run(input: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        output, finals = _run_stack(name, input, rest[: len(states)], list(rest[len(states) :]), *options)
+        return output, *finals
+
+    def without_cudnn(*tensors: Tensor) -> tuple[Tensor, ...]:
+        with torch.backends.cudnn.flags(enabled=False):
+            return run(*tensors)
+
+    tensors = (input, *states, *weights)
+    results = run(*tensors)
+    if any(t.requires_grad for t in tensors):
+        results = Twice.apply(without_cudnn, len(results), *results, *tensors)
+    return results[0], results[1:]
+
+
+def _run_stack(
+    name: str,
+    input: Tensor,
+    states: Sequence[Tensor],
+    weights: list[Tensor],
+    bias: bool,
+    layers: int,
+    bidirectional: bool,
+    batch_sizes: Tensor | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     hx = tuple(states) if name == "lstm" else states[0]
     # Without dropout "train" only says whether a backward may follow, and in eval mode one may.
     options = (weights, bias, layers, 0.0, torch.is_grad_enabled(), bidirectional)

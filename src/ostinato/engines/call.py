@@ -16,7 +16,7 @@ States = tuple[Tensor, ...]
 Step = Callable[..., Any]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class LayerCall:
     """One layer, all its directions, over a whole sequence.
 

@@ -41,6 +41,8 @@ class Compiled:
         self.tensors = tuple(made.prepare.inputs)
         self.params = tuple(made.prepare.outputs)
         self.passed = tuple(n["name"] if n.op == "input" else None for n in made.prepare.outputs.values())
+        self._places = [self.tensors.index(n) for n in self.passed if n is not None]
+        self.plain = not any("." in path for path in self.tensors)
         self.computed = _computed(made.prepare, self.passed)
         self.computed_from = {n: reads([node]) for n, node in made.prepare.outputs.items()}
         self.hoist = Hoist(made)
@@ -73,10 +75,10 @@ class Compiled:
 
     def prepare(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The params out of the cell's tensors, both in order: ordinary torch operations."""
+        if self.computed is None:
+            return [tensors[n] for n in self._places]
         named = dict(zip(self.tensors, tensors, strict=True))
-        made = (
-            {} if self.computed is None else interpret.run(self.computed, {n: named[n] for n in self.computed.inputs})
-        )
+        made = interpret.run(self.computed, {n: named[n] for n in self.computed.inputs})
         return [
             made[name] if passed is None else named[passed]
             for name, passed in zip(self.params, self.passed, strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,8 +12,6 @@ from torch import Tensor
 from ostinato.engines import again, passes
 from ostinato.engines.compiled import Plan
 from ostinato.engines.hoist import Geometry
-
-_view = torch.ops.aten._unsafe_view.default
 
 
 class RunLayer(torch.autograd.Function):
@@ -42,14 +42,32 @@ class RunLayer(torch.autograd.Function):
             place += len(compiled.program.states)
         if all(g is None for g in grads):
             return (None,) * (2 + ctx.count)
-        if torch.is_grad_enabled():
-            return (None, None, *again.gradients(plan, geometry, tensors, grads[0], finals, wanted))
-        output, grad = None, grads[0]
-        if plan.reads_output:
-            output, kept = flat(kept[-1], geometry), kept[:-1]
-        if grad is not None:
-            grad = flat(grad, geometry).contiguous()
-        return (None, None, *passes.backward(plan, geometry, tensors, output, kept, grad, finals, wanted))
+        with _one_precision():
+            if torch.is_grad_enabled():
+                return (None, None, *again.gradients(plan, geometry, tensors, grads[0], finals, wanted))
+            return (None, None, *_backward(plan, geometry, tensors, kept, grads[0], finals, wanted))
+
+
+def _backward(
+    plan: Plan,
+    geometry: Geometry,
+    tensors: Sequence[Tensor],
+    kept: Sequence[Tensor],
+    grad: Tensor | None,
+    finals: Sequence[Sequence[Tensor | None]],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    output = None
+    if plan.reads_output:
+        output, kept = flat(kept[-1], geometry), kept[:-1]
+    if grad is not None:
+        grad = flat(grad, geometry).contiguous()
+    return passes.backward(plan, geometry, tensors, output, kept, grad, finals, wanted)
+
+
+def _one_precision() -> AbstractContextManager[Any]:
+    """A backward inside an autocast block runs in the precision of its forward, which was outside of one."""
+    return torch.autocast("cpu", enabled=False) if torch._C._is_any_autocast_enabled() else nullcontext()
 
 
 def flat(value: Tensor, geometry: Geometry) -> Tensor:
@@ -58,5 +76,7 @@ def flat(value: Tensor, geometry: Geometry) -> Tensor:
 
 
 def shaped(output: Tensor, input: Tensor) -> Tensor:
-    """(N, ·) in the form of the input, as a tensor of its own: an ordinary view could not be written to in place."""
-    return output if input.dim() == 2 else _view(output, (*input.shape[:-1], output.shape[-1]))
+    """A new (N, ·) in the form of the input; the tensor itself, since a view of it could not be written to in place."""
+    if input.dim() == 2:
+        return output
+    return output.contiguous().resize_(input.shape[0], input.shape[1], output.shape[1])

@@ -15,7 +15,7 @@ from ostinato.compiler.program import Program
 Values = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Geometry:
     """How many steps and rows a call has, and how they lie.
 

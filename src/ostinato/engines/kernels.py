@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ostinato.compiler import kernel as native
+from ostinato.compiler import reference
+from ostinato.compiler.cpu import jit
 from ostinato.compiler.program import Gradients, Loop, Program, Ran
 
 
@@ -29,14 +33,12 @@ class Kernel(Protocol):
 
 
 class ReferenceKernel:
-    """The loop in plain PyTorch, as the compiler's reference runs it."""
+    """The loop in plain PyTorch, as the compiler's reference runs it: what tests put in the place of machine code."""
 
     def __init__(self, program: Program, dtype: torch.dtype) -> None:
         self.program = program
 
     def forward(self, loops: Sequence[Loop], save: bool) -> tuple[Tensor, list[Ran]]:
-        from ostinato.compiler import reference
-
         rans = [reference.run_forward(self.program, loop, save) for loop in loops]
         return (rans[0].output if len(rans) == 1 else torch.cat([r.output for r in rans], dim=-1)), rans
 
@@ -48,8 +50,6 @@ class ReferenceKernel:
         grad_finals: Sequence[dict[str, Tensor | None]],
         wanted: set[str],
     ) -> list[Gradients]:
-        from ostinato.compiler import reference
-
         parts: Any = [None] * len(loops) if grad_output is None else grad_output.chunk(len(loops), dim=-1)
         return [
             reference.run_backward(self.program, loop, ran, part, finals, wanted)
@@ -57,13 +57,41 @@ class ReferenceKernel:
         ]
 
 
+class FlagsAsNumbers:
+    """A kernel of machine code, which reads flags as the numbers 0 and 1."""
+
+    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+        self.kernel = native.Kernel(program, dtype)
+        self.dtype = dtype
+
+    def forward(self, loops: Sequence[Loop], save: bool) -> tuple[Tensor, list[Ran]]:
+        return self.kernel.forward([self._numbers(loop) for loop in loops], save)
+
+    def backward(
+        self,
+        loops: Sequence[Loop],
+        rans: Sequence[Ran],
+        grad_output: Tensor | None,
+        grad_finals: Sequence[dict[str, Tensor | None]],
+        wanted: set[str],
+    ) -> list[Gradients]:
+        return self.kernel.backward([self._numbers(loop) for loop in loops], rans, grad_output, grad_finals, wanted)
+
+    def _numbers(self, loop: Loop) -> Loop:
+        streams, constants, params = (
+            {n: v.to(self.dtype) if v.dtype == torch.bool else v for n, v in part.items()}
+            for part in (loop.streams, loop.constants, loop.params)
+        )
+        return replace(loop, streams=streams, constants=constants, params=params)
+
+
 def make_kernel(program: Program, dtype: torch.dtype) -> Kernel:
-    """The kernel that runs a program."""
-    return ReferenceKernel(program, dtype)
+    """The kernel that runs a program: machine code for the CPU."""
+    if any(node.dtype == "bool" for node in program.forward.inputs.values()):
+        return FlagsAsNumbers(program, dtype)
+    return native.Kernel(program, dtype)
 
 
 def why_not() -> str | None:
     """Why no kernel can be made on this machine, None if one can."""
-    from ostinato.engines.standin import MISSING
-
-    return MISSING
+    return jit.available()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch._C import _len_torch_function_stack
+from torch.overrides import _pop_mode, _push_mode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from ostinato.cells.cell import Cell
 from ostinato.compiler import pipeline
+from ostinato.compiler.guard import Guard, tensors_of
 from ostinato.compiler.refusal import Refused
 from ostinato.engines.compiled import Compiled
-from ostinato.engines.standin import Guard, tensors_of
+from ostinato.engines.stand_ins import with_numbers
 
 Kind = tuple[str, int, torch.dtype]
 """A stream's or a constant's name, width and dtype."""
@@ -38,15 +42,25 @@ def kinds(values: Mapping[str, Tensor]) -> tuple[Kind, ...]:
 
 Result = Compiled | Refused
 
-_by_cell: WeakKeyDictionary[Cell, dict[Signature, list[tuple[Guard, Result]]]] = WeakKeyDictionary()
+_by_cell: WeakKeyDictionary[Cell, dict[Signature, list[tuple[Callable[[Cell], bool], Result]]]] = WeakKeyDictionary()
 _by_text: dict[tuple[object, Signature], Result] = {}
 _lock = threading.RLock()
 KEPT = 8
 """How many versions of one cell are remembered: it may go back and forth between modes."""
 
 
-undisturbed = _disable_current_modes
-"""Whatever mode the caller is in (fake tensors of an export, a counter of operations) is none of the compiler's."""
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Whatever mode the caller is in (an export's tracer, a counter of operations) is none of the compiler's."""
+    modes: list[Any] = []
+    try:
+        with _disable_current_modes():
+            while _len_torch_function_stack():
+                modes.append(_pop_mode())
+            yield
+    finally:
+        while modes:
+            _push_mode(modes.pop())
 
 
 def find(template: Cell, cell: Cell, signature: Signature) -> Compiled:
@@ -59,7 +73,7 @@ def find(template: Cell, cell: Cell, signature: Signature) -> Compiled:
         Refused: the step has no native form.
     """
     versions = _by_cell.get(template, {}).get(signature, ())
-    result = next((made for guard, made in versions if guard.holds(cell)), None) or _make(template, cell, signature)
+    result = next((made for holds, made in versions if holds(cell)), None) or _make(template, cell, signature)
     if isinstance(result, Refused):
         raise result.with_traceback(None)
     return result
@@ -67,29 +81,33 @@ def find(template: Cell, cell: Cell, signature: Signature) -> Compiled:
 
 def _make(template: Cell, cell: Cell, signature: Signature) -> Result:
     with _lock, undisturbed():
-        guard = Guard.of(cell)
+        versions = _by_cell.setdefault(template, {}).setdefault(signature, [])
+        try:
+            guard = Guard.of(cell)
+        except Refused as refused:
+            versions.append((_always, refused))
+            return refused
         key = (guard.key, signature)
         result = _by_text.get(key)
         if result is None:
             result = _by_text[key] = _build(cell, signature)
-        versions = _by_cell.setdefault(template, {}).setdefault(signature, [])
         versions[KEPT - 1 :] = []
-        versions.insert(0, (guard, result))
+        versions.insert(0, (guard.holds, result))
     return result
 
 
+def _always(cell: Cell) -> bool:
+    """Holds for a step that cannot be watched: that the loop runs it is never wrong."""
+    return True
+
+
 def _build(cell: Cell, signature: Signature) -> Result:
-    other = next((n for n, t in tensors_of(cell).items() if t.is_floating_point() and t.dtype != signature.dtype), None)
-    if other is not None:
-        return Refused(f"{other} is {tensors_of(cell)[other].dtype} and the input {signature.dtype}")
+    for name, tensor in tensors_of(cell).items():
+        if tensor.is_floating_point() and tensor.dtype != signature.dtype:
+            return Refused(f"self.{name} is {tensor.dtype} and the input {signature.dtype}")
+    streams, constants = ({n: (w, d) for n, w, d in part} for part in (signature.streams, signature.constants))
     try:
-        built = pipeline.build(
-            cell, signature.input_size, _sizes(signature.streams), _sizes(signature.constants), signature.wants_grad
-        )
+        built = pipeline.build(with_numbers(cell), signature.input_size, streams, constants, signature.wants_grad)
     except Refused as refused:
         return refused
     return Compiled(built.program, built.times)
-
-
-def _sizes(values: tuple[Kind, ...]) -> dict[str, int]:
-    return {name: width for name, width, _ in values}

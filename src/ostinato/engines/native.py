@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
+from ostinato.compiler.guard import tensors_of
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import kernels, known, passes, trial
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.compiled import Compiled, Plan, plan_of
 from ostinato.engines.function import RunLayer, shaped
 from ostinato.engines.hoist import Geometry
-from ostinato.engines.standin import tensors_of
 
 DTYPES = (torch.float32, torch.float64)
 PLAIN = (Tensor, nn.Parameter)
@@ -65,10 +65,17 @@ def ready(template: Cell, cell: Cell, signature: known.Signature) -> Compiled:
     if compiled.fault is not None:
         if compiled.fault == "untried":
             with known.undisturbed():
-                compiled.fault = trial.fault(compiled, cell, signature)
+                compiled.fault = _fault(compiled, cell, signature)
         if compiled.fault is not None:
             raise Refused(f"the compiled step failed its trial against the loop: {compiled.fault}")
     return compiled
+
+
+def _fault(compiled: Compiled, cell: Cell, signature: known.Signature) -> str | None:
+    try:
+        return trial.fault(compiled, cell, signature)
+    except Exception as error:  # whatever is wrong with a kernel, the loop can run
+        return f"{type(error).__name__}: {error}"
 
 
 def run(call: LayerCall, plan: Plan) -> tuple[Tensor, tuple[States, ...]]:
@@ -76,7 +83,7 @@ def run(call: LayerCall, plan: Plan) -> tuple[Tensor, tuple[States, ...]]:
     tensors = [call.input, *call.streams.values(), *call.constants.values()]
     for compiled, cell, states in zip(plan.directions, call.cells, call.states, strict=True):
         tensors += states
-        tensors += compiled.prepare(tensors_at(cell, compiled.tensors))
+        tensors += compiled.prepare(tensors_of_cell(cell, compiled))
     geometry = Geometry.of(call.input, call.states[0][0].shape[0], call.batch_sizes)
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         output, *flat = RunLayer.apply(plan, geometry, *tensors)
@@ -84,6 +91,17 @@ def run(call: LayerCall, plan: Plan) -> tuple[Tensor, tuple[States, ...]]:
         return output, tuple(tuple(flat[d * count : (d + 1) * count]) for d in range(len(plan.directions)))
     done = passes.forward(plan, geometry, tensors, False)
     return shaped(done.output, call.input), tuple(tuple(final) for final in done.finals)
+
+
+def tensors_of_cell(cell: Cell, compiled: Compiled) -> list[Tensor]:
+    """What a program reads of its cell."""
+    if compiled.plain:
+        own = cell.__dict__["_parameters"]
+        try:
+            return [own[name] for name in compiled.tensors]
+        except KeyError:
+            pass
+    return tensors_at(cell, compiled.tensors)
 
 
 def tensors_at(cell: Cell, paths: Iterable[str]) -> list[Tensor]:

@@ -13,7 +13,7 @@ from ostinato.engines.compiled import Compiled, Plan
 from ostinato.engines.hoist import Geometry, Sums
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Done:
     """What a forward put out.
 
@@ -189,8 +189,8 @@ def _loop(
 
 
 def _real(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Flags and counts as numbers of the input's dtype: what a step was traced with."""
-    return value if value.is_floating_point() else value.to(dtype)
+    """Counts as numbers of the input's dtype; flags stay flags."""
+    return value if value.is_floating_point() or value.dtype == torch.bool else value.to(dtype)
 
 
 def _shaped(grad: Tensor | None, like: Tensor) -> Tensor:

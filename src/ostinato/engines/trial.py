@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ostinato.cells.cell import Cell
+from ostinato.compiler.guard import tensors_of
 from ostinato.engines import loop, passes
 from ostinato.engines.call import LayerCall
 from ostinato.engines.compiled import Compiled, plan_of
 from ostinato.engines.function import RunLayer, shaped
 from ostinato.engines.hoist import Geometry
 from ostinato.engines.known import Kind, Signature
-from ostinato.engines.standin import tensors_of
+from ostinato.engines.stand_ins import with_numbers
 
 STEPS, ROWS = 3, 2
 RAGGED = (2, 1, 1)
@@ -23,7 +23,7 @@ RAGGED = (2, 1, 1)
 
 def fault(compiled: Compiled, cell: Cell, signature: Signature) -> str | None:
     """What a compiled step does differently from the step itself, both ways, full and ragged; None: nothing."""
-    cell = _with_numbers(cell, signature.dtype)
+    cell = with_numbers(cell)
     with torch.inference_mode(False), torch.set_grad_enabled(signature.wants_grad):
         for sizes in (None, RAGGED):
             found = _compare(compiled, cell, signature, None if sizes is None else torch.tensor(sizes))
@@ -97,27 +97,3 @@ def _close(got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
         if not torch.allclose(one, two, rtol=tolerance, atol=tolerance * min(max(scale, 1e-6), 1.0), equal_nan=True):
             return False
     return True
-
-
-def _with_numbers(cell: Cell, dtype: torch.dtype) -> Cell:
-    """The cell itself, or, where its tensors hold no numbers (during an export), one with random ones of its shapes."""
-    if all(type(t) in (Tensor, nn.Parameter) for t in tensors_of(cell).values()):
-        return cell
-    view: Cell = _view(cell, torch.Generator().manual_seed(1))
-    return view
-
-
-def _view(module: Any, draw: torch.Generator) -> Any:
-    view: Any = object.__new__(type(module))
-    view.__dict__.update(module.__dict__)
-    for own in ("_parameters", "_buffers"):
-        view.__dict__[own] = {n: None if t is None else _numbers(t, draw) for n, t in module.__dict__[own].items()}
-    view.__dict__["_modules"] = {n: None if m is None else _view(m, draw) for n, m in module._modules.items()}
-    return view
-
-
-def _numbers(like: Tensor, draw: torch.Generator) -> Tensor:
-    shape = tuple(int(size) for size in like.shape)
-    if not like.is_floating_point():
-        return torch.ones(shape, dtype=like.dtype)
-    return (0.3 * torch.randn(shape, generator=draw, dtype=like.dtype)).requires_grad_(like.requires_grad)

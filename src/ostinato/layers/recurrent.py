@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.functional import dropout as drop
 from torch.nn.utils.rnn import PackedSequence
 
@@ -199,11 +199,9 @@ class Recurrent(nn.Module):
     ) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] | str:
         """For torch.compile and export: each layer's program as text, and the paths of the tensors it reads in each
         direction's cell; or why there is none."""
-        before, self._last_streams = self._last_streams, (streams, constants)
-        try:
+        self._last_streams = (streams, constants)
+        with known.undisturbed():
             return opaque.programs(self._slots, lambda slot: self._compile(slot, wants_grad), streams, constants)
-        finally:
-            self._last_streams = before if before is not None else self._last_streams
 
     def forward(
         self,
@@ -297,6 +295,8 @@ class Recurrent(nn.Module):
             states.refuse_condition(name, condition)
         if hx is not None:
             network = shape.check(name, hx, rows, batch.batched, batch.data)
+            if distributed.is_available() and distributed.is_initialized():
+                network = states.with_unused(network, self._initial_parameters())
         elif module is not None:
             argument = batch.padded() if condition is None else batch.condition(condition)
             network = states.computed(name, module, argument, shape, rows, batch.data)
@@ -305,6 +305,13 @@ class Recurrent(nn.Module):
         else:
             return shape.zeros(rows, batch.data)
         return batch.sorted_states(network)
+
+    def _initial_parameters(self) -> list[nn.Parameter]:
+        """What only a call without ``hx`` reads."""
+        if isinstance(self.initial_state, nn.Module):
+            return list(self.initial_state.parameters())
+        own = self.named_parameters(recurse=False) if self.initial_state == "learned" else ()
+        return [parameter for name, parameter in own if name.startswith("initial_")]
 
     def _choose(self, data: Tensor) -> choose.Choice:
         own = self._engine if torch.compiler.is_compiling() else choose.asked(self._engine)
@@ -369,9 +376,12 @@ class Recurrent(nn.Module):
         batch: Batch,
         watch: Watch | None,
     ) -> LayerCall:
-        cells = tuple(binding.bind(slot, self) for slot in slots)
-        steps = tuple(watch(slot.name, cell) if watch else cell.step for slot, cell in zip(slots, cells, strict=True))
-        templates = tuple(slot.template for slot in slots)
+        cells = tuple([binding.bind(slot, self) for slot in slots])
+        if watch is None:
+            steps = tuple([cell.step for cell in cells])
+        else:
+            steps = tuple([watch(slot.name, cell) for slot, cell in zip(slots, cells, strict=True)])
+        templates = tuple([slot.template for slot in slots])
         if not self._streams:
             return LayerCall(cells, steps, data, initial, {}, {}, batch.batch_sizes, templates)
         names = cells[0].streams()
@@ -414,8 +424,8 @@ class Recurrent(nn.Module):
         for layer in self._slots:
             for slot in layer:
                 binding.reset(slot, self)
-        for name, parameter in self.named_parameters(recurse=False):
-            if self.initial_state == "learned" and name.startswith("initial_"):
+        if self.initial_state == "learned":
+            for parameter in self._initial_parameters():
                 nn.init.zeros_(parameter)
 
     def extra_repr(self) -> str:

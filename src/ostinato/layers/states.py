@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,6 +162,19 @@ def learned(layer: nn.Module, shape: StateShape, rows: int) -> Network:
             for k in range(shape.layers)
         ]
     )
+
+
+def with_unused(network: Network, parameters: Iterable[Tensor]) -> Network:
+    """The states plus a zero made of parameters that this call has no use for.
+
+    Their gradient is zero then and not missing: with several processes, each waits for every parameter's gradient.
+    """
+    zero = sum(p.reshape(-1)[:0].sum() for p in parameters)
+
+    def add(state: Any) -> Any:
+        return state + zero if isinstance(state, Tensor) else (add(state[0]), *state[1:])
+
+    return (add(network[0]), *network[1:])
 
 
 def computed(owner: str, module: nn.Module, argument: Any, shape: StateShape, rows: int, like: Tensor) -> Network:
