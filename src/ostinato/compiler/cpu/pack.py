@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ostinato.compiler.cpu import tiles
@@ -116,53 +116,90 @@ def emit_pack(code: Code, vector: Vector, panel: Panel, packed: str, weights: Ma
                 place = code.let(
                     f"getelementptr inbounds {element}, ptr {target}, i64 {chunk.offset + c * vector.lanes}"
                 )
-                _column(code, vector, panel.width, product, unit_at, weights[product.weight], place, chunk.vectors)
+                _column(code, vector, panel, product, unit_at, weights[product.weight], place, chunk.vectors)
 
 
 def _column(
-    code: Code, vector: Vector, width: int, product: Product, unit: str, weight: str, place: str, vectors: int
+    code: Code, vector: Vector, panel: Panel, product: Product, unit: str, weight: str, place: str, vectors: int
 ) -> None:
     """One vector of columns for every k, in a form for full vectors and one for the last, cut one."""
-    full, rest = divmod(width, vector.lanes)
-    is_full = code.let(f"icmp ult i64 {unit}, {full * vector.lanes}")
-    with code.when(is_full):
-        _copy(code, vector, product, width, unit, weight, place, vectors, vector.lanes)
-    is_rest = code.let(f"icmp eq i64 {unit}, {full * vector.lanes}")
-    with code.when(is_rest):
-        _copy(code, vector, product, width, unit, weight, place, vectors, rest)
-    beyond = code.let(f"icmp ugt i64 {unit}, {full * vector.lanes}")
-    with code.when(beyond):
-        _copy(code, vector, product, width, unit, weight, place, vectors, 0)
+    full, rest = divmod(panel.width, vector.lanes)
+    edge = full * vector.lanes
+    if full:
+        with code.when(code.let(f"icmp ult i64 {unit}, {edge}")):
+            _copy(code, vector, product, unit, weight, place, vectors, vector.lanes)
+    if rest:
+        with code.when(code.let(f"icmp eq i64 {unit}, {edge}")):
+            _copy(code, vector, product, unit, weight, place, vectors, rest)
+    if panel.tiles * panel.units > full + bool(rest):
+        with code.when(code.let(f"icmp uge i64 {unit}, {edge + (vector.lanes if rest else 0)}")):
+            _copy(code, vector, product, unit, weight, place, vectors, 0)
 
 
 def _copy(
-    code: Code,
-    vector: Vector,
-    product: Product,
-    width: int,
-    unit: str,
-    weight: str,
-    place: str,
-    vectors: int,
-    lanes: int,
+    code: Code, vector: Vector, product: Product, unit: str, weight: str, place: str, vectors: int, lanes: int
 ) -> None:
-    t, element = vector.type, vector.element
-    columns, inner = product.columns, product.inner
-    head = product.head * columns * inner
-    with code.loop("0", str(inner)) as k:
-        value = tiles.zero(vector)
-        for lane in range(lanes):
-            column = code.let(f"add nuw nsw i64 {unit}, {product.start + lane}")
-            if product.transposed:
-                line = code.let(f"mul nuw nsw i64 {k}, {columns}")
-                index = code.let(f"add nuw nsw i64 {line}, {column}")
-            else:
-                line = code.let(f"mul nuw nsw i64 {column}, {inner}")
-                index = code.let(f"add nuw nsw i64 {line}, {k}")
-            index = code.let(f"add nuw nsw i64 {index}, {head}") if head else index
-            at = code.let(f"getelementptr inbounds {element}, ptr {weight}, i64 {index}")
-            one = code.let(f"load {element}, ptr {at}, align {vector.bytes}")
-            value = one if vector.lanes == 1 else code.let(f"insertelement {t} {value}, {element} {one}, i64 {lane}")
-        line = code.let(f"mul nuw nsw i64 {k}, {vectors * vector.lanes}")
+    """A vector of columns: turned from rows of the weight, or a piece of each row as it is."""
+    element, inner = vector.element, product.inner
+    first = code.let(f"add nuw nsw i64 {unit}, {product.start}")
+    head = product.head * product.columns * inner
+    step = vectors * vector.lanes
+    whole = lanes == vector.lanes > 1
+
+    def address(k: str, lane: int) -> str:
+        column = code.let(f"add nuw nsw i64 {first}, {lane}") if lane else first
+        line, along = (k, column) if product.transposed else (column, k)
+        index = code.let(f"mul nuw nsw i64 {line}, {product.columns if product.transposed else inner}")
+        index = code.let(f"add nuw nsw i64 {index}, {along}")
+        index = code.let(f"add nuw nsw i64 {index}, {head}") if head else index
+        return code.let(f"getelementptr inbounds {element}, ptr {weight}, i64 {index}")
+
+    def store(k: str, value: str) -> None:
+        line = code.let(f"mul nuw nsw i64 {k}, {step}")
         at = code.let(f"getelementptr inbounds {element}, ptr {place}, i64 {line}")
-        code.do(f"store {t} {value}, ptr {at}, align {vector.lanes * vector.bytes}")
+        code.do(f"store {vector.type} {value}, ptr {at}, align {vector.lanes * vector.bytes}")
+
+    turned = inner // vector.lanes * vector.lanes if whole and not product.transposed else 0
+    if turned:
+        with code.loop("0", str(turned), vector.lanes) as k:
+            lines = [
+                code.let(f"load {vector.type}, ptr {address(k, lane)}, align {vector.bytes}")
+                for lane in range(vector.lanes)
+            ]
+            for n, line in enumerate(_turn(code, vector, lines)):
+                store(code.let(f"add nuw nsw i64 {k}, {n}"), line)
+    if turned == inner:
+        return
+    with code.loop(str(turned), str(inner)) as k:
+        if whole and product.transposed:
+            value = code.let(f"load {vector.type}, ptr {address(k, 0)}, align {vector.bytes}")
+        else:
+            value = _gather(code, vector, [address(k, lane) for lane in range(lanes)])
+        store(k, value)
+
+
+def _gather(code: Code, vector: Vector, places: Sequence[str]) -> str:
+    """Single elements as a vector, zero where there is none."""
+    value = tiles.zero(vector)
+    for lane, place in enumerate(places):
+        one = code.let(f"load {vector.element}, ptr {place}, align {vector.bytes}")
+        if vector.lanes == 1:
+            return one
+        value = code.let(f"insertelement {vector.type} {value}, {vector.element} {one}, i64 {lane}")
+    return value
+
+
+def _turn(code: Code, vector: Vector, lines: list[str]) -> list[str]:
+    """The transpose of a square of lanes: as many rounds of interleaving as the lanes' number has bits."""
+    lanes, half = vector.lanes, vector.lanes // 2
+    masks = []
+    for start in (0, half):
+        index = [f"i32 {i + side * lanes}" for i in range(start, start + half) for side in (0, 1)]
+        masks.append(f"<{lanes} x i32> <{', '.join(index)}>")
+    for _ in range(lanes.bit_length() - 1):
+        lines = [
+            code.let(f"shufflevector {vector.type} {lines[i]}, {vector.type} {lines[i + half]}, {mask}")
+            for i in range(half)
+            for mask in masks
+        ]
+    return lines
