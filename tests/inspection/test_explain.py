@@ -29,7 +29,7 @@ def test_counts_and_engine() -> None:
 def test_detail_names_every_parameter() -> None:
     layer = ostinato.Recurrent(NormalisedCell, 4, [5, 3], initial_state="learned")
     text = str(ostinato.explain(layer, detail=True))
-    assert "runs in the loop engine (NormalisedCell is not one of torch's own cells)" in text
+    assert "runs in the native engine (the cell's step is compiled)" in text
     for word in ("ln.weight", "weight_hh", "initial_h", "5 × 4", "h, a tuple of (1, B, 5), (1, B, 3)"):
         assert word in text
 

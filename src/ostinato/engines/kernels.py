@@ -67,6 +67,12 @@ class FlagsAsNumbers:
     def forward(self, loops: Sequence[Loop], save: bool) -> tuple[Tensor, list[Ran]]:
         return self.kernel.forward([self._numbers(loop) for loop in loops], save)
 
+    def schedule_text(self) -> str:
+        return schedule(self.kernel)
+
+    def code_text(self) -> str:
+        return code(self.kernel)
+
     def backward(
         self,
         loops: Sequence[Loop],
@@ -95,3 +101,15 @@ def make_kernel(program: Program, dtype: torch.dtype) -> Kernel:
 def why_not() -> str | None:
     """Why no kernel can be made on this machine, None if one can."""
     return jit.available()
+
+
+def schedule(kernel: Kernel) -> str:
+    """How a kernel is cut into tiles and shared among threads, in words; "" if it does not say."""
+    tell = getattr(kernel, "schedule_text", None)
+    return "" if tell is None else str(tell())
+
+
+def code(kernel: Kernel) -> str:
+    """The code a kernel was compiled from; "" if it does not say."""
+    tell = getattr(kernel, "code_text", None)
+    return "" if tell is None else str(tell())

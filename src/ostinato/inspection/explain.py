@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 import torch
 from torch.nn.utils import parametrize
 
+from ostinato.engines.compiled import Compiled
 from ostinato.errors import InvalidType
+from ostinato.inspection.compiled_text import describe
 from ostinato.layers.recurrent import Recurrent
 
 
@@ -30,6 +33,9 @@ class Explanation:
         why: the reason, in a few words.
         parameters: how many numbers the layer learns.
         places: each (layer, direction) with the shapes of its parameters.
+        states: the states and their shapes.
+        compiled: for the native engine with ``detail``: places that share a compiled step, and what it is: the passes
+            and their times, the graphs, what is kept for the backward and what a step costs.
     """
 
     layer: str
@@ -39,6 +45,7 @@ class Explanation:
     places: tuple[Place, ...]
     states: str
     detail: bool
+    compiled: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         line = f"{self.layer} runs in the {self.engine} engine ({self.why}) and has {self.parameters:,} parameters."
@@ -49,15 +56,17 @@ class Explanation:
             for p in self.places
             for name, shape in p.parameters.items()
         ]
-        return "\n".join([line, f"  states: {self.states}", *rows])
+        steps = [f"  {places}, compiled:\n" + indent(text, "    ") for places, text in self.compiled]
+        return "\n".join([line, f"  states: {self.states}", *rows, *steps])
 
 
-def explain(layer: Recurrent, *, detail: bool = False) -> Explanation:
+def explain(layer: Recurrent, *, detail: bool = False, code: bool = False) -> Explanation:
     """Say which engine runs a layer, why, and how many parameters it has.
 
     Args:
         layer: any recurrent layer of ours.
-        detail: also the states and every parameter with its shape and count.
+        detail: also the states, every parameter with its shape and count, and what a compiled step became.
+        code: with it the code a compiled step was made of.
 
     Raises:
         InvalidType: ``layer`` is not a recurrent layer of ours.
@@ -66,8 +75,8 @@ def explain(layer: Recurrent, *, detail: bool = False) -> Explanation:
     Example:
         >>> print(ostinato.explain(ostinato.LSTM(4, 5)))
         LSTM(4, 5) runs in the aten engine (torch has a fused kernel for this cell) and has 220 parameters.
-        >>> print(ostinato.explain(ostinato.ChoGRU(4, 5), detail=True))
-        ChoGRU(4, 5) runs in the loop engine (ChoGRUCell is not one of torch's own cells) and has 165 parameters.
+        >>> print(ostinato.explain(ostinato.ChoGRU(4, 5, engine="loop"), detail=True))
+        ChoGRU(4, 5, engine='loop') runs in the loop engine (asked for) and has 165 parameters.
           states: h, (1, B, 5)
           l0          ChoGRUCell        weight_ih                 15 × 4          60
           l0          ChoGRUCell        weight_hh                 15 × 5          75
@@ -91,7 +100,20 @@ def explain(layer: Recurrent, *, detail: bool = False) -> Explanation:
     )
     count = sum(p.numel() for p in layer.parameters())
     text = f"{parametrize.type_before_parametrizations(layer).__name__}({layer.extra_repr()})"
-    return Explanation(text, choice.engine, choice.why, count, places, _states(layer), detail)
+    compiled = _compiled(layer, code) if choice.engine == "native" and (detail or code) else ()
+    return Explanation(text, choice.engine, choice.why, count, places, _states(layer), detail or code, compiled)
+
+
+def _compiled(layer: Recurrent, code: bool) -> tuple[tuple[str, str], ...]:
+    """The compiled steps, each with the places that share it."""
+    if layer.unknown_streams() is not None:
+        return ()
+    shared: dict[int, tuple[Compiled, list[str]]] = {}
+    for slot, made in zip(layer.slots, layer.compiled(), strict=True):
+        if isinstance(made, Compiled):
+            shared.setdefault(id(made), (made, []))[1].append(slot.name)
+    dtype = next((p.dtype for p in layer.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    return tuple((", ".join(names), describe(made, dtype, code)) for made, names in shared.values())
 
 
 def _own_name(name: str, suffix: str) -> str | None:

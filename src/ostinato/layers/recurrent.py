@@ -161,7 +161,7 @@ class Recurrent(nn.Module):
         choice = self._choose(torch.empty(0) if weight is None else weight)
         if choice.engine != "native":
             return choice
-        if (waiting := self._unknown_streams()) is not None:
+        if (waiting := self.unknown_streams()) is not None:
             return choose.Choice("native", f"if its step can be compiled: the first call tells, with {waiting}")
         refused = next((made for made in self.compiled() if isinstance(made, Refused)), None)
         if refused is None:
@@ -188,7 +188,7 @@ class Recurrent(nn.Module):
         except Refused as refused:
             return refused
 
-    def _unknown_streams(self) -> str | None:
+    def unknown_streams(self) -> str | None:
         """The keywords a call must give whose width no call has shown yet."""
         needed = [name for name, need in self._streams.items() if need]
         return " and ".join(needed) if needed and self._last_streams is None else None
