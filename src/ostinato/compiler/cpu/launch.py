@@ -17,6 +17,11 @@ SHARED_WORK = 30_000
 OWN_ROWS = 4
 """So many rows for each thread, and threads take rows of their own instead of sharing all and splitting columns."""
 
+NEAR = 1_400_000
+MANY_ROWS = 48
+"""More packed bytes than a core keeps near are read from afar at every step, by each thread that has rows of its own.
+Split columns halve what each reads; with very many rows the reading no longer shows."""
+
 BARRIER = 48
 """Words a barrier takes: two counters, far from each other and from everything else."""
 
@@ -68,7 +73,8 @@ class Call:
             at = self.index[name + ".initial"]
             if not value.is_contiguous():
                 value = value.contiguous()
-            even, odd = torch.empty_like(value), torch.empty_like(value)
+            even = torch.empty_like(value) if self.steps else value.clone()
+            odd = torch.empty_like(value)
             self._held += (value, even, odd)
             self.values[at : at + 3] = value.data_ptr(), even.data_ptr(), odd.data_ptr()
             self._finals[name] = odd if self.steps % 2 else even
@@ -124,7 +130,8 @@ class Call:
             values[index["sums"]] = self.sums.data_ptr()
         values[index["yield"]] = threads.sched_yield()
         values[index["parties"]] = number
-        values[index["columns"]] = int(number > 1 and self.rows < OWN_ROWS * number)
+        own = MANY_ROWS if about.packed > NEAR else OWN_ROWS
+        values[index["columns"]] = int(number > 1 and self.rows < own * number)
         bounds = self._bounds(number)
         count = len(values)
         words = (ctypes.c_int64 * (count + BARRIER + len(bounds)))(*values)
@@ -156,4 +163,5 @@ def run(machine: Machine, calls: Sequence[Call]) -> None:
     each = max(1, number // groups) if number % groups == 0 else 1
     for call in calls:
         call.prepare(each)
-    machine.function([call.words for call in calls], each * groups if each * groups <= number else 1)
+    if calls[0].steps and calls[0].rows:  # a loop reads the size of its first step
+        machine.function([call.words for call in calls], each * groups if each * groups <= number else 1)
