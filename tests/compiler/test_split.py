@@ -91,3 +91,15 @@ def test_names_that_the_step_has_already_are_not_taken() -> None:
     made = split(Graph({"x": x, "s0": s0, "p0": p0, "w": w}, {"output": new, "new.s0": new}))
     assert set(made.step.inputs) == {"s0", "p0", "s1"}
     assert set(made.hoist.inputs) == {"x", "p1"}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_single_step_may_keep_all_that_reads_a_row(name: str) -> None:
+    graph = trace(cell(name), I, widths(STREAMS, name), widths(CONSTANTS, name))
+    made = split(graph, hoist=False)
+    assert not made.hoist.outputs and not made.constant_outputs
+    values = sequences(graph, 1, 3).values
+    known = values | run(made.prepare, {n: values[n] for n in made.prepare.inputs})
+    got = run(made.step, {n: known[n] for n in made.step.inputs})
+    for name, want in run(graph, values).items():
+        torch.testing.assert_close(got[name], want)

@@ -40,7 +40,9 @@ class Built:
     times: dict[str, float]
 
 
-def build(cell: Cell, x_size: int, streams: Widths, constants: Widths, wants_grad: bool) -> Built:
+def build(
+    cell: Cell, x_size: int, streams: Widths, constants: Widths, wants_grad: bool, hoist: bool = True
+) -> Built:
     """The program of a cell's step.
 
     Args:
@@ -48,6 +50,7 @@ def build(cell: Cell, x_size: int, streams: Widths, constants: Widths, wants_gra
         x_size: the width of x.
         streams, constants: the width and dtype of each keyword of the step that this call gives.
         wants_grad: whether a backward is needed.
+        hoist: whether what no state reaches is done outside the loop, for all steps at once.
 
     Raises:
         Refused: the step, or its derivative, has no native form.
@@ -55,13 +58,13 @@ def build(cell: Cell, x_size: int, streams: Widths, constants: Widths, wants_gra
     clock = _Clock()
     graph = clock("trace", lambda: trace(cell, x_size, streams, constants))
     clock("verify", lambda: verify(graph))
-    return compile_graph(graph, wants_grad, clock)
+    return compile_graph(graph, wants_grad, clock, hoist)
 
 
-def compile_graph(graph: Graph, wants_grad: bool, clock: _Clock | None = None) -> Built:
+def compile_graph(graph: Graph, wants_grad: bool, clock: _Clock | None = None, hoist: bool = True) -> Built:
     """Every pass after the trace."""
     clock = clock or _Clock()
-    parts = clock("split", lambda: split(graph))
+    parts = clock("split", lambda: split(graph, hoist))
     states = tuple(parts.step.inputs_of("state"))
     program = Program(states, parts.prepare, parts.hoist, parts.step, None, parts.constant_outputs)
     if not wants_grad:

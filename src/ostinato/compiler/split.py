@@ -34,12 +34,16 @@ class Split:
     constant_outputs: tuple[str, ...]
 
 
-def split(graph: Graph) -> Split:
-    """Cut a traced step."""
+def split(graph: Graph, hoist: bool = True) -> Split:
+    """Cut a traced step.
+
+    Args:
+        hoist: False leaves all that reads a row in the loop: a single step has no other steps to be done with.
+    """
     build = Builder()
     nodes = graph.nodes()
     level = _levels(nodes)
-    hoisted = _hoisted(graph, nodes, level)
+    hoisted = _hoisted(graph, nodes, level) if hoist else []
     params = [n for n in nodes if not n.rows and n.op != "const" and _read_by_rows(n, nodes, graph)]
     loop = list(walk(graph.outputs.values(), {id(n) for n in (*params, *hoisted)}))
     read = {id(i) for n in loop for i in n.inputs} | {id(n) for n in graph.outputs.values()}
