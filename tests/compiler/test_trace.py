@@ -54,7 +54,9 @@ def agree(cell, streams=None, constants=None, batches=(1, 3, 9)) -> ostinato.com
         given = {name: example(dtype, rows, width) for name, (width, dtype) in kinds.items()}
         wanted = [t.requires_grad_() for t in (x, *states)] + [t for t in own.values() if t.requires_grad]
         output, new = cell.split(cell._frozen_view().step(x, *states, **given))
-        values = {"x": x, **given, **dict(zip(cell.state_names, states, strict=True)), **own}
+        # A graph computes in one dtype: whoever runs it converts integers.
+        real = {n: t if t.dtype is torch.bool else t.double() for n, t in given.items()}
+        values = {"x": x, **real, **dict(zip(cell.state_names, states, strict=True)), **own}
         got = interpret.run(graph, {name: values[name] for name in graph.inputs})
         expected = [output, *new]
         torch.testing.assert_close(list(got.values()), expected, rtol=1e-10, atol=1e-11)
@@ -209,9 +211,9 @@ STEPS = {
     "select": lambda s, x, h: h[:, 0:1] * h + h[:, -1][:, None] + h.narrow(1, 1, 1) + h[:, ::2].repeat(1, 2),
     "roll": lambda s, x, h: h.roll(2, -1) + h.roll(-1, 1) + h.flip(-1),
     "ranks": lambda s, x, h: h[:, None, :].expand(-1, 3, -1).mean(1) + h.unsqueeze(2).squeeze(2) + h.view_as(h),
-    "swap": lambda s, x, h: h.view(-1, 2, 3).transpose(1, 2).reshape(-1, H) + h.view(-1, 2, 3).permute(0, 2, 1).flatten(1),
+    "swap": lambda s, x, h: h.view(-1, 2, 3).mT.reshape(-1, H) + h.view(-1, 2, 3).permute(0, 2, 1).flatten(1),
     "expand": lambda s, x, h: h + s.u.expand(h.shape[0], -1) + s.scale.expand_as(h) + s.u.repeat(len(h), 1),
-    "fresh": lambda s, x, h: torch.cat([h[:, :3], h.new_zeros(len(h), 3)], 1) + torch.zeros_like(h) + torch.ones(len(x), H),
+    "fresh": lambda s, x, h: torch.cat([h[:, :3], h.new_zeros(len(h), 3)], 1) + h.new_ones(len(x), 1),
     "fresh fills": lambda s, x, h: h * torch.full((len(h), 1), 0.3).double() + torch.full_like(h, 2) - h.new_ones(H),
     "literal": lambda s, x, h: h * torch.tensor(0.5) + torch.tensor([2.0], dtype=torch.float64),
     "range": lambda s, x, h: h * torch.arange(1, H + 1) + h * s.order + torch.linspace(0, 1, H) * h,
@@ -321,3 +323,246 @@ def built_up(self, x, h):
 @pytest.mark.parametrize("step", [in_place_gates, in_place_views, in_place_fill, in_place_order, built_up])
 def test_work_in_place_on_values_of_the_step(step) -> None:
     agree(cell_of(step))
+
+
+class Streams(ostinato.Cell):
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size)
+        self.weight = nn.Parameter(torch.ones(hidden_size, dtype=torch.float64))
+
+    def step(self, x, h, *, reset, gap, kind):
+        h = torch.where(reset, torch.zeros_like(h), h) * (~reset).to(h.dtype)
+        h = h * torch.exp(-gap.to(h.dtype)) + gap.double() + (gap > 2) * h
+        return h + (kind == 1).to(x.dtype) + kind.float() * h
+
+
+class HalvedInSingle(Streams):
+    def step(self, x, h, *, reset, gap, kind):
+        return super().step(x, h, reset=reset, gap=gap, kind=kind) + kind.float() / 3.0
+
+
+def test_bool_and_integer_streams() -> None:
+    kinds = {"reset": (1, torch.bool), "gap": (H, torch.int64)}
+    agree(Streams(H, H), kinds | {"kind": (1, torch.int32)})
+    agree(TimeGapCell(I, H), {"gap": (1, torch.int64)})
+
+
+def test_an_integer_stream_divided_in_single_precision_is_refused_in_a_double_cell() -> None:
+    kinds = {"reset": (1, torch.bool), "gap": (H, torch.int64), "kind": (1, torch.int32)}
+    cell = HalvedInSingle(H, H)
+    with pytest.raises(Refused, match=r"aten.div computes in torch.float32"):
+        traced(cell, kinds)
+
+
+def test_the_graph_names_its_inputs_and_outputs() -> None:
+    graph = traced(TimeGapCell(I, H), {"gap": (1, torch.float32)}, {"speaker": (H, torch.float32)})
+    kinds = {name: node["kind"] for name, node in graph.inputs.items()}
+    assert kinds == {
+        "x": "x",
+        "gap": "stream",
+        "speaker": "constant",
+        "h": "state",
+        "weight_ih": "tensor",
+        "weight_hh": "tensor",
+    }
+    assert graph.outputs["output"] is graph.outputs["new.h"]
+    graph = traced(cell_of(lambda s, x, h: s.ln(h) * s.plain).double())
+    assert list(graph.inputs) == ["x", "h", "plain", "ln.weight", "ln.bias"]
+
+
+def test_a_value_knows_its_line() -> None:
+    graph = traced(ostinato.LSTMCell(I, H))
+    assert graph.outputs["new.h"].source.startswith("lstm.py:")
+    assert graph.outputs["new.h"].source.endswith("h = o * torch.tanh(c)")
+    graph = traced(cell_of(lambda s, x, h: h * 1.0 + h * 2.0 + h * 3.0 + h * 4.0 + h * 5.0 + h * 6.0))
+    assert graph.outputs["output"].source.endswith("…")
+
+
+def test_tracing_leaves_everything_as_it_was() -> None:
+    cell = ostinato.LSTMCell(I, H)
+    before = {n: (t.clone(), t._version, t.requires_grad) for n, t in tensors(cell).items()}
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        traced(cell)
+    with torch.inference_mode():
+        traced(cell)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, tensor in tensors(cell).items():
+        assert torch.equal(tensor, before[name][0])
+        assert (tensor._version, tensor.requires_grad) == before[name][1:]
+
+
+def test_no_grad_around_the_trace_is_not_the_steps_own() -> None:
+    with torch.no_grad():
+        graph = traced(ostinato.GRUCell(I, H))
+    assert not any(node.op == "detach" for node in graph.nodes())
+
+
+class Fresh(ostinato.Cell):
+    """Makes tensors of sizes that a trace might take for the batch's."""
+
+    def step(self, x, h):
+        whole = torch.zeros(self.hidden_size // 2).repeat(2) + torch.ones(self.input_size)[:1]
+        return h + whole + x.new_zeros(x.shape[0], 1)
+
+
+@pytest.mark.parametrize(("width", "hidden"), [(11, 26), (13, 22), (17 * 19, 11 * 13 * 2), (5, 10)])
+def test_widths_that_equal_a_batch_size_are_told_apart(width: int, hidden: int) -> None:
+    graph = traced(Fresh(width, hidden))
+    x, h = torch.randn(7, width), torch.randn(7, hidden)
+    torch.testing.assert_close(interpret.run(graph, {"x": x, "h": h})["output"], h + 1)
+
+
+def test_a_cell_without_tensors_has_the_dtype_that_is_asked_for() -> None:
+    graph = trace(Fresh(I, H)._frozen_view(), I, {}, {}, dtype=torch.float64)
+    h = torch.randn(3, H, dtype=torch.float64)
+    torch.testing.assert_close(interpret.run(graph, {"x": torch.randn(3, I).double(), "h": h})["output"], h + 1)
+
+
+LITERAL = torch.ones(H, dtype=torch.float64)
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -grad
+
+
+class Unchanged(torch.autograd.Function):
+    @staticmethod
+    def forward(value):
+        return value
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -grad
+
+
+def writes_x(self, x, h):
+    x[:, 0] = 0
+    return h
+
+
+def writes_through_a_view(self, x, h):
+    h[:, :2].mul_(2)
+    return h
+
+
+def writes_a_parameter(self, x, h):
+    with torch.no_grad():
+        self.U.mul_(2)
+    return h
+
+
+def writes_unseen(self, x, h):
+    y = h * 2
+    with torch.no_grad():
+        y.mul_(0)
+    return y
+
+
+def writes_detached(self, x, h):
+    y = h * 2
+    y.detach().mul_(0)
+    return y
+
+
+def branches(self, x, h):
+    if h.sum() > 0:
+        return h
+    return -h
+
+
+REFUSALS = {
+    "branches on a value": (branches, r"sums over the batch axis"),
+    "item": (lambda s, x, h: h * float(h[0, 0]), r"picks along the batch axis"),
+    "item of a parameter": (lambda s, x, h: h * s.u[0].item(), r"_local_scalar_dense.*branches on a value"),
+    "bool of a parameter": (lambda s, x, h: h if s.u.sum() > 0 else -h, r"branches on a value"),
+    "equal": (lambda s, x, h: h if torch.equal(h, h) else -h, r"aten.equal.*branches on a value"),
+    "allclose": (lambda s, x, h: h if torch.allclose(s.u, s.u) else -h, r"branches on a value"),
+    "tolist": (lambda s, x, h: h * s.u.tolist()[0], r"tolist.*takes values out"),
+    "numpy": (lambda s, x, h: h * float(s.plain.numpy()[0]), r"numpy.*takes values out"),
+    "batch size": (lambda s, x, h: h / x.shape[0], r"depends on the batch size.*h / x.shape"),
+    "branch on the batch size": (lambda s, x, h: h.exp() if len(x) > 12 else h.tanh(), r"depends on the batch size"),
+    "requires_grad": (lambda s, x, h: h if h.requires_grad else -h, r"wants a gradient"),
+    "register_hook": (lambda s, x, h: (h * 2).register_hook(print), r"register_hook.*watches a gradient"),
+    "rand": (lambda s, x, h: h * torch.rand_like(h), r"aten.rand_like draws random numbers"),
+    "dropout": (lambda s, x, h: F.dropout(h, 0.5, training=True), r"draws random numbers"),
+    "bernoulli": (lambda s, x, h: h * torch.bernoulli(h.sigmoid()), r"aten.bernoulli draws random numbers"),
+    "normal": (lambda s, x, h: h + torch.empty(H).normal_(), r"aten.normal_ draws random numbers"),
+    "mean": (lambda s, x, h: h - h.mean(), r"aten.mean averages over the batch axis"),
+    "mean of the batch": (lambda s, x, h: h - h.mean(0), r"aten.mean averages over the batch axis"),
+    "softmax of the batch": (lambda s, x, h: h.softmax(0), r"aten._softmax normalises over the batch axis"),
+    "max of all": (lambda s, x, h: h / h.max(), r"aten.max takes the largest over the batch axis"),
+    "batch norm": (lambda s, x, h: F.batch_norm(h, None, None, training=True), r"normalises over the batch axis"),
+    "flip": (lambda s, x, h: h.flip(0), r"aten.flip turns round the batch axis"),
+    "roll": (lambda s, x, h: h.roll(1, 0), r"aten.roll rolls the batch axis"),
+    "first row": (lambda s, x, h: h + h[0], r"aten.select picks along the batch axis"),
+    "rows": (lambda s, x, h: h + h[:1], r"aten.slice picks along the batch axis"),
+    "gram": (lambda s, x, h: (h @ h.T) @ h, r"aten.mm multiplies over the batch axis"),
+    "all pairs": (lambda s, x, h: (h[:, None] - h[None]).sum(1), r"lets the rows of the batch depend on each other"),
+    "sum of products": (lambda s, x, h: h @ (h.T @ h), r"multiplies over the batch axis"),
+    "torn": (lambda s, x, h: h.T.reshape(-1, H), r"torn apart"),
+    "cumsum": (lambda s, x, h: h.cumsum(-1), r"aten.cumsum has no native form"),
+    "sort": (lambda s, x, h: h.sort(-1).values, r"aten.sort has no native form"),
+    "topk": (lambda s, x, h: h.topk(2, -1).values.repeat(1, 3), r"aten.topk has no native form"),
+    "gather": (lambda s, x, h: h[:, s.order], r"aten.index picks elements by values"),
+    "argmax": (lambda s, x, h: h * h.argmax(-1, keepdim=True), r"aten.argmax has no native form"),
+    "indices": (lambda s, x, h: h * h.max(-1, keepdim=True).indices, r"reads what has no native form"),
+    "boolean index": (lambda s, x, h: h[h > 0], r"picks elements by values|depends on values"),
+    "integers": (lambda s, x, h: h * (h > 0).sum(-1, keepdim=True), r"aten.sum computes in torch.int64"),
+    "to an integer": (lambda s, x, h: h.long().double(), r"computes in torch.int64"),
+    "to half": (lambda s, x, h: h.half().double(), r"computes in torch.float16"),
+    "to single": (lambda s, x, h: h.float().double(), r"computes in torch.float32"),
+    "complex": (lambda s, x, h: torch.fft.fft(h).real, r"aten._fft_r2c has no native form"),
+    "complex numbers": (lambda s, x, h: (h * 1j).real, r"complex"),
+    "global tensor": (lambda s, x, h: h * LITERAL, r"aten.mul reads a tensor of shape \(6,\).*register it as a buffer"),
+    "literal": (lambda s, x, h: h + torch.tensor([1.0] * H), r"makes a tensor of 6 numbers; register it as a buffer"),
+    "autograd.Function": (lambda s, x, h: Reversed.apply(h), r"autograd.Function Reversed has no native form"),
+    "its own": (lambda s, x, h: Unchanged.apply(h) * 2, r"autograd.Function Unchanged has no native form"),
+    "writes x": (writes_x, r"writes to x, an argument of the step.*x\[:, 0\] = 0"),
+    "writes through a view": (writes_through_a_view, r"aten.mul_ writes to h, an argument.*h\[:, :2\].mul_\(2\)"),
+    "writes a parameter": (writes_a_parameter, r"aten.mul_ writes to self.U"),
+    "writes unseen": (writes_unseen, r"writes under torch.no_grad"),
+    "writes detached": (writes_detached, r"no native form"),
+    "out": (lambda s, x, h: torch.add(h, h, out=torch.empty_like(h)), r"writes to its arguments in a way"),
+    "memory": (lambda s, x, h: h.as_strided((len(h), H), (H, 1)), r"looks at memory"),
+    "an error": (lambda s, x, h: h @ s.narrow, r"cannot be traced: RuntimeError: mat1 and mat2.*h @ s.narrow"),
+    "assigns": (lambda s, x, h: setattr(s, "kept", h), r"cannot be traced: CellError: .*assigns self.kept"),
+    "wrong width": (lambda s, x, h: h[:, :2], r"cannot be traced: CellError: .*must return h as"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refusals_name_the_operation_and_the_line(name: str) -> None:
+    step, why = REFUSALS[name]
+    cell = cell_of(lambda self, x, h: step(self, x, h)).double()
+    before = {n: t.clone() for n, t in tensors(cell).items()}
+    state = torch.get_rng_state()
+    with pytest.raises(Refused, match=why) as refused:
+        traced(cell)
+    assert refused.value.source.startswith("test_trace.py:") or name == "assigns"
+    assert torch.equal(torch.get_rng_state(), state)
+    for path, tensor in tensors(cell).items():
+        torch.testing.assert_close(tensor, before[path], equal_nan=True)
+
+
+def test_other_refusals() -> None:
+    with pytest.raises(Refused, match=r"computes in torch.float16"):
+        traced(ostinato.LSTMCell(I, H).half())
+    with pytest.raises(Refused, match="speaker is complex"):
+        traced(TimeGapCell(I, H), {"gap": (1, torch.float32)}, {"speaker": (H, torch.complex64)})
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(Refused, match="autocast"):
+        traced(ostinato.LSTMCell(I, H))
+    mixed = ostinato.LSTMCell(I, H)
+    mixed.bias_ih = nn.Parameter(mixed.bias_ih.double())
+    with pytest.raises(Refused):
+        traced(mixed)

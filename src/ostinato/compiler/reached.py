@@ -24,10 +24,11 @@ from ostinato.compiler.watched import BUFFER, Picture, freeze, is_library
 MISSING = object()
 Put = Callable[[str, dict[str, Any], str, Any], None]
 
-UNREAD = frozenset(
-    "__init__ __new__ __init_subclass__ __repr__ __str__ __setattr__ __delattr__ __del__ __setstate__ __getstate__ "
-    "__reduce__ __reduce_ex__ __deepcopy__ __copy__ __class_getitem__ __format__ __sizeof__ __dir__ __hash__".split()
+_UNREAD = (
+    "init new init_subclass repr str setattr delattr del setstate getstate reduce reduce_ex deepcopy copy "
+    "class_getitem format sizeof dir hash"
 )
+UNREAD = frozenset(f"__{name}__" for name in _UNREAD.split())
 """Methods of a cell's class that its step never reaches."""
 
 SILENT = frozenset(("CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL", "RESUME"))

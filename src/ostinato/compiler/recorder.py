@@ -33,6 +33,11 @@ TRACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "trace.py")
 
 APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
 
+
+def _property(name: str, access: str = "__get__") -> Any:
+    return getattr(getattr(torch.Tensor, name), access)
+
+
 ESCAPES = {
     torch.Tensor.tolist: "takes values out of their tensor",
     torch.Tensor.numpy: "takes values out of their tensor",
@@ -41,9 +46,9 @@ ESCAPES = {
     torch.Tensor.register_hook: "watches a gradient; ostinato's clip_gradient bounds one",
     torch.Tensor.requires_grad_: "changes what wants a gradient",
     torch.Tensor.backward: "computes a gradient within the step",
-    torch.Tensor.requires_grad.__get__: "asks whether a tensor wants a gradient",
-    torch.Tensor.requires_grad.__set__: "changes what wants a gradient",
-    torch.Tensor.grad.__get__: "reads a gradient within the step",
+    _property("requires_grad"): "asks whether a tensor wants a gradient",
+    _property("requires_grad", "__set__"): "changes what wants a gradient",
+    _property("grad"): "reads a gradient within the step",
 }
 """What a step can do with a tensor that makes no operation."""
 

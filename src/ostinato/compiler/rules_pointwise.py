@@ -141,9 +141,7 @@ def prelu(m: Maker, v: Value, slope: Value) -> Value:
 def glu(m: Maker, v: Value, dim: int = -1) -> Value:
     axis = m.feature(v, dim, "halves")
     half = v.node.shape[axis] // 2
-    parts = [
-        replace(v, node=m.build.slice(v.node, axis, start, start + half, source=m.source)) for start in (0, half)
-    ]
+    parts = [replace(v, node=m.build.slice(v.node, axis, start, start + half, source=m.source)) for start in (0, half)]
     return m.point("mul", parts[0], m.point("sigmoid", parts[1]))
 
 
@@ -190,10 +188,33 @@ def hyperbolic(op: str) -> Rule:
     return lambda m, v: m.point("mul", m.point(op, m.point("exp", v), m.point("exp", m.point("neg", v))), 0.5)
 
 
-UNARY = (
-    "neg abs sign exp expm1 log log1p sqrt rsqrt reciprocal sin cos tanh sigmoid relu erf floor ceil round trunc atan "
-    "silu hardsigmoid hardswish mish"
-).split()
+UNARY = [
+    "neg",
+    "abs",
+    "sign",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "rsqrt",
+    "reciprocal",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "relu",
+    "erf",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "atan",
+    "silu",
+    "hardsigmoid",
+    "hardswish",
+    "mish",
+]
 
 POINTWISE_RULES: dict[str, Rule] = {
     **{name: same(name) for name in (*UNARY, "maximum", "minimum", "remainder", "fmod")},

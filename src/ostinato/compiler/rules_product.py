@@ -108,8 +108,7 @@ def of_rows(m: Maker, a: Value, b: Value) -> Value:
         size = (*lead, n, k) if p == 1 else (*lead, k, p)
         terms = [replace(t, node=m.build.reshape(t.node, _without(t.node, size), m.source)) for t in terms]
         axis = extra + 1 if p == 1 else extra
-    product = m.point("mul", *terms)
-    node = m.build.reduce("sum", product.node, [axis], m.source)
+    node = m.build.reduce("sum", m.point("mul", *terms).node, [axis], m.source)
     return replace(a, node=m.build.reshape(node, (*lead, n, p), m.source), dtype=m.dtype, fill=None)
 
 

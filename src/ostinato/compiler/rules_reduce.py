@@ -109,9 +109,7 @@ def var_mean(
     return moments(m, v, dims, _correction(unbiased, more), more.get("keepdim", keepdim))
 
 
-def norm(
-    m: Maker, v: Value, order: Any = 2, dims: Dims = None, keepdim: bool = False, *, dtype: Any = None
-) -> Value:
+def norm(m: Maker, v: Value, order: Any = 2, dims: Dims = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
     axes = axes_of(m, v, dims, "takes the norm over")
     order = 2.0 if order is None else float(order)
     if order == 2 and len(axes) == 1:

@@ -53,8 +53,7 @@ def squeeze(m: Maker, v: Value, dims: int | Sequence[int] | None = None) -> Valu
 
 def expand(m: Maker, v: Value, sizes: Sequence[int], *, implicit: bool = False) -> Value:
     sizes = tuple(sizes)
-    own = v.sizes(m.rows)
-    own = (*(None,) * (len(sizes) - len(own)), *own)
+    own: tuple[int | None, ...] = (*[None] * (len(sizes) - v.dim), *v.sizes(m.rows))
     sizes = tuple(o if s == -1 and o is not None else s for s, o in zip(sizes, own, strict=True))
     if v.row is None:
         # One of the new places is the batch's.
@@ -305,14 +304,14 @@ def scalar_tensor(m: Maker, number: float | bool, **kwargs: Any) -> Value:
     return m.full((), _kind(m, number), m.out.dtype)
 
 
-WRITES = {
+WRITES: dict[str, Callable[..., Any]] = {
     "copy": copy,
     "fill": lambda m, v, value: copy(m, v, value),
     "zero": lambda m, v: copy(m, v, 0.0),
 }
-"""What ``copy_`` and its kin write; these rules hold for values without rows too, as torch has no derivative of them."""
+"""What ``copy_`` and its kin write; these rules hold for values without rows too: torch has no derivative of them."""
 
-FILLS = {
+FILLS: dict[str, Callable[..., Any]] = {
     "zeros": new(0.0),
     "ones": new(1.0),
     "full": new(None),
@@ -329,7 +328,7 @@ FILLS = {
 }
 """New tensors of one number; these rules hold for values without rows too. What ``empty`` holds is nobody's to read."""
 
-WIDENING = {"expand": expand, "repeat": repeat}
+WIDENING: dict[str, Callable[..., Any]] = {"expand": expand, "repeat": repeat}
 """What may give a value without rows as many rows as the batch has."""
 
 SHAPE_RULES: dict[str, Callable[..., Any]] = {

@@ -21,17 +21,18 @@ from ostinato.compiler.traced import Maker, Value
 Widths = Mapping[str, tuple[int, torch.dtype]]
 """Streams or constants: the keyword of the step → width and dtype."""
 
-BATCHES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43)
-"""Batch sizes to run at: those that are no width of the cell's."""
+BATCHES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53)
+"""Batch sizes to run at: two primes that no width of the cell's is a multiple of."""
 
 
-def trace(cell: Cell, x_size: int, streams: Widths, constants: Widths) -> Graph:
+def trace(cell: Cell, x_size: int, streams: Widths, constants: Widths, *, dtype: torch.dtype | None = None) -> Graph:
     """One graph of a bound cell's step.
 
     Args:
         cell: bound to its tensors (``binding.bind``), of float32 or float64.
         x_size: the width of x.
         streams, constants: the keywords that the step is called with, by name.
+        dtype: of x and the states; that of the cell's first real tensor if not given.
 
     Returns:
         A graph with the inputs ``x``, streams, constants and states by name, and the cell's tensors that the step
@@ -43,34 +44,33 @@ def trace(cell: Cell, x_size: int, streams: Widths, constants: Widths) -> Graph:
     """
     if torch._C._is_any_autocast_enabled():
         raise Refused("autocast chooses the dtypes of a step anew")
-    call = _Call(cell, x_size, streams, constants)
-    sizes = call.batches()
-    for n in range(0, min(4, len(sizes) - 1), 2):
-        first, second = (call.graph(rows) for rows in sizes[n : n + 2])
-        if alike(first, second):
-            return first
-    raise Refused(f"{type(cell).__name__}.step depends on the batch size", difference(first, second))
+    call = _Call(cell, x_size, streams, constants, dtype)
+    first, second = (call.graph(rows) for rows in call.batches())
+    if not alike(first, second):
+        raise Refused(f"{type(cell).__name__}.step depends on the batch size", difference(first, second))
+    return first
 
 
 class _Call:
     """What a step is called with."""
 
-    def __init__(self, cell: Cell, x_size: int, streams: Widths, constants: Widths) -> None:
+    def __init__(self, cell: Cell, x_size: int, streams: Widths, constants: Widths, dtype: torch.dtype | None) -> None:
         self.x_size, self.streams, self.constants = x_size, streams, constants
         self.tensors: dict[str, Tensor] = {}
         with torch.inference_mode(False), torch.no_grad():
             self.cell: Cell = _plain(cell, "", self.tensors, {})
         real = [t for t in self.tensors.values() if t.is_floating_point()]
-        self.dtype = real[0].dtype if real else torch.get_default_dtype()
+        self.dtype = dtype or (real[0].dtype if real else torch.get_default_dtype())
         self.device = real[0].device if real else torch.device("cpu")
         if self.dtype not in (torch.float32, torch.float64):
             raise Refused(f"{type(cell).__name__} computes in {self.dtype}")
 
     def batches(self) -> list[int]:
+        """Two batch sizes, to be told from any other size in the step."""
         widths = {size for t in self.tensors.values() for size in t.shape}
         widths |= {self.x_size, *self.cell.state_sizes}
         widths |= {size for size, _ in (*self.streams.values(), *self.constants.values())}
-        return [n for n in BATCHES if n not in widths]
+        return [n for n in BATCHES if all(width % n for width in widths if width)][:2] or [*BATCHES[:2]]
 
     def graph(self, rows: int) -> Graph:
         """The step, run once on so many rows."""
@@ -162,8 +162,10 @@ def alike(one: Graph, two: Graph) -> bool:
 
 
 def difference(one: Graph, two: Graph) -> str:
-    """The line of the first node that differs."""
-    return next((n.source for n, a, b in zip(one.nodes(), _text(one), _text(two), strict=False) if a != b), "")
+    """The line of the first node that differs, or of what reads it."""
+    nodes = one.nodes()
+    differ = {id(n) for n, a, b in zip(nodes, _text(one), _text(two), strict=False) if a != b}
+    return next((n.source for n in nodes if n.source and differ & {id(n), *map(id, n.inputs)}), "")
 
 
 def _text(graph: Graph) -> list[Any]:

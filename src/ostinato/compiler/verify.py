@@ -109,7 +109,8 @@ def _input(node: Node) -> None:
 
 def _const(node: Node) -> None:
     assert not node.inputs, "a number reads nothing"
-    assert node.shape == () and not node.rows, "a number has no axes"
+    assert node.shape == (), "a number has no axes"
+    assert not node.rows, "a number has no rows"
     assert isinstance(node["value"], bool if node.dtype == "bool" else float), "its value has its dtype"
 
 
@@ -156,7 +157,8 @@ def _slice(node: Node) -> None:
     value, axis = _same_but_shape(node), node["axis"]
     start, stop, step = node["start"], node["stop"], node["step"]
     assert 0 <= axis < len(value.shape), "axis is one of the value's"
-    assert 0 <= start <= stop <= value.shape[axis] and step > 0, "0 ≤ start ≤ stop ≤ size, step > 0"
+    assert 0 <= start <= stop <= value.shape[axis], "0 ≤ start ≤ stop ≤ size"
+    assert step > 0, "step is greater than zero"
     length = len(range(start, stop, step))
     assert node.shape == (*value.shape[:axis], length, *value.shape[axis + 1 :]), "the shape follows from the bounds"
 
@@ -199,7 +201,8 @@ def _reduction(node: Node) -> None:
 
 def _normalising(node: Node) -> None:
     value = _real(node)
-    assert value.rows and value.shape, "it has rows and a last axis"
+    assert value.rows, "it has rows"
+    assert value.shape, "it has a last axis"
     size = 1 if node.op in ("logsumexp", "norm") else value.shape[-1]
     assert node.shape == (*value.shape[:-1], size), "over the last axis"
 
@@ -207,7 +210,9 @@ def _normalising(node: Node) -> None:
 def _product(node: Node) -> None:
     assert len(node.inputs) == 2, "it reads a value and a weight"
     value, weight = node.inputs
-    assert value.rows and node.rows and not weight.rows, "the value has rows, the weight has none"
+    assert value.rows, "the value has rows"
+    assert node.rows, "the result has rows"
+    assert not weight.rows, "the weight has no rows"
     assert {value.dtype, weight.dtype, node.dtype} == {"real"}, "all are real"
     attrs = dict(node.attrs)
     out, inner = (-2, -1) if node.op == "linear" else (-1, -2)
@@ -221,7 +226,7 @@ def _product(node: Node) -> None:
 
 
 def _aten(node: Node) -> None:
-    assert not node.rows and not any(i.rows for i in node.inputs), "torch's own operations are for values without rows"
+    assert not any(v.rows for v in (node, *node.inputs)), "torch's own operations are for values without rows"
     target = torch.ops
     for part in node["target"].split("."):
         assert hasattr(target, part), "target is an operation of torch's"
