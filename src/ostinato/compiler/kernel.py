@@ -150,7 +150,7 @@ class Kernel:
             for name in program.backward.trajectories:
                 if outputs[f"new.{name}"] is not outputs["output"]:
                     outputs[f"traj.{name}"] = outputs[f"new.{name}"]
-        graph = trimmed(Graph(program.forward.inputs, outputs), program.states)
+        graph = trimmed(Graph(program.forward.inputs, outputs), ("state",))
         buffers = [_input(name, node["kind"], node.width) for name, node in graph.inputs.items()]
         for name, node in outputs.items():
             state = name.removeprefix("new.")
@@ -191,7 +191,7 @@ class Kernel:
             if total.param in wanted:
                 outputs[f"sum.{total.grad}"] = made[total.grad]
                 buffers.append(Buffer(f"sum.{total.grad}", "sum", made[total.grad].width))
-        graph = trimmed(Graph(backward.graph.inputs, outputs), tuple(f"grad.{s}" for s in program.states))
+        graph = trimmed(Graph(backward.graph.inputs, outputs), ("grad",))
         inputs = [_input(name, node["kind"], node.width, backward=True) for name, node in graph.inputs.items()]
         return graph, inputs + buffers, streams
 
