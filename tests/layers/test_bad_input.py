@@ -193,7 +193,9 @@ def test_streams() -> None:
 
 def test_engines() -> None:
     x = torch.randn(6, 3, 4)
-    with pytest.raises(ValueError, match=r"must be one of 'auto', 'loop', 'aten', 'native', got 'atan'; did you mean 'aten'"):
+    with pytest.raises(
+        ValueError, match=r"must be one of 'auto', 'loop', 'aten', 'native', got 'atan'; did you mean 'aten'"
+    ):
         ostinato.GRU(4, 5, engine="atan")
     with pytest.raises(ValueError, match=r"engine must be one of"), ostinato.engine("cudnn"):
         pass

@@ -18,6 +18,7 @@ from ostinato.engines import again, passes
 from ostinato.engines.compiled import Plan, loads
 from ostinato.engines.hoist import Geometry
 from ostinato.engines.ragged import Ragged, check_lengths
+from ostinato.errors import EngineError
 
 _library = torch.library.Library("ostinato", "DEF")
 _library.define(
@@ -363,8 +364,16 @@ def _backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     return (flat[0], *lists, None, None)
 
 
+def _no_second(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
+    raise EngineError(
+        "the operator inside torch.compile and torch.export has no second derivative (double backward); call the layer "
+        "outside of them, where a backward with create_graph=True is run step by step"
+    )
+
+
 _library.impl("layer", _layer, "CompositeExplicitAutograd")
 _library.impl("layer_backward", _layer_backward, "CompositeExplicitAutograd")
 torch.library.register_fake("ostinato::layer", _fake_layer, lib=_library)
 torch.library.register_fake("ostinato::layer_backward", _fake_layer_backward, lib=_library)
 torch.library.register_autograd("ostinato::layer", _backward, setup_context=_setup, lib=_library)
+torch.library.register_autograd("ostinato::layer_backward", _no_second, setup_context=lambda **_: None, lib=_library)

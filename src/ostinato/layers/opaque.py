@@ -89,8 +89,7 @@ def _run(
             data = drop(data, layer.dropout)
         text, paths = texts[k]
         cells = [binding.bind(slot, layer) for slot in slots]
-        names = cells[0].streams() if layer._streams else {}
-        own = [{name: value for name, value in part.items() if name in names} for part in given]
+        own = [{name: value for name, value in part.items() if name in layer._streams_of[k]} for part in given]
         if torch.compiler.is_dynamo_compiling():
             for cell, states in zip(cells, initial, strict=True):
                 _guard(cell, data, states, own)

@@ -111,6 +111,7 @@ class Recurrent(nn.Module):
         self._operator = operators.pop() if len(operators) == 1 else None
         self._weight_names = [name + slot.suffix for layer in self._slots for slot in layer for name in slot.parameters]
         self._streams = {name: need for cell in tops for name, need in cell.streams().items()}
+        self._streams_of = [frozenset(cell.streams()) for cell in tops]
         ours = all(type(cell).__module__.startswith("ostinato.") for cell in tops)
         # The modes (training or not) in which the steps are known to be pure: dropout in a step shows in one of them.
         self._pure_in = {True, False} if ours else set()
@@ -201,7 +202,10 @@ class Recurrent(nn.Module):
         direction's cell; or why there is none."""
         self._last_streams = (streams, constants)
         with known.undisturbed():
-            return opaque.programs(self._slots, lambda slot: self._compile(slot, wants_grad), streams, constants)
+            found = opaque.programs(self._slots, lambda slot: self._compile(slot, wants_grad), streams, constants)
+        if isinstance(found, str) and self._engine == "auto" and self._operator is None:
+            self.say_why(found)
+        return found
 
     def forward(
         self,
@@ -259,6 +263,8 @@ class Recurrent(nn.Module):
         if streams or self._streams:
             given = sort_streams(self.cell_type.__name__, batch, self._streams, streams)
         engine = "loop" if watch is not None or batch.data.shape[0] == 0 else self._choose(batch.data).engine
+        if engine == "native" and torch.compiler.is_compiling() and not batch.packed:
+            engine = "loop"  # the operator was tried, and there is no program for it: dynamo may trace the steps
         if engine == "aten" and self._fits_one_call(batch):
             output, network = aten.run_stack(
                 self._operator or "",
@@ -330,10 +336,10 @@ class Recurrent(nn.Module):
         watch: Watch | None,
     ) -> tuple[Tensor, Network]:
         data, finals, tried = batch.data, [], True
-        for k, (slots, initial) in enumerate(zip(self._slots, self._shape.split(network), strict=True)):
+        for k, initial in enumerate(self._shape.split(network)):
             if k and self.dropout > 0 and self.training:
                 data = drop(data, self.dropout)
-            call = self._layer_call(slots, data, initial, given, batch, watch)
+            call = self._layer_call(k, data, initial, given, batch, watch)
             if self.training not in self._pure_in:
                 tried &= purity.check(call)
             data, final = self._run_layer(engine, call)
@@ -345,20 +351,27 @@ class Recurrent(nn.Module):
     def _run_layer(self, engine: str, call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
         if engine == "aten":
             return aten.run(call)
-        if engine == "native" and call.input.numel():
-            try:
-                plan = native.plan(call)
-            except Refused as refused:
-                self._refuse(refused)
-            else:
-                return native.run(call, plan)
+        if engine == "native":
+            run = torch.compiler.disable(self._run_native) if torch.compiler.is_compiling() else self._run_native
+            return run(call)
         return loop.run(call)
 
-    def _refuse(self, refused: Refused) -> None:
-        """An error if native was asked for by name; else the loop runs, and says once why."""
+    def _run_native(self, call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
+        """The compiled step; the loop if there is none, unless native was asked for by name."""
+        if not call.input.numel():
+            return loop.run(call)
+        try:
+            plan = native.plan(call)
+        except Refused as refused:
+            if choose.asked(self._engine) == "native":
+                raise choose.impossible("native", f"{self.cell_type.__name__}.step: {refused}") from refused
+            self.say_why(str(refused))
+            return loop.run(call)
+        return native.run(call, plan)
+
+    def say_why(self, refused: str) -> None:
+        """Warn, once a layer, that the loop runs for want of a compiled step."""
         name = self.cell_type.__name__
-        if choose.asked(self._engine) == "native":
-            raise choose.impossible("native", f"{name}.step: {refused}") from refused
         if not self._said_why:
             self._said_why = True
             warnings.warn(
@@ -369,13 +382,14 @@ class Recurrent(nn.Module):
 
     def _layer_call(
         self,
-        slots: tuple[binding.Slot, ...],
+        k: int,
         data: Tensor,
         initial: tuple[States, ...],
         given: Streams,
         batch: Batch,
         watch: Watch | None,
     ) -> LayerCall:
+        slots = self._slots[k]
         cells = tuple([binding.bind(slot, self) for slot in slots])
         if watch is None:
             steps = tuple([cell.step for cell in cells])
@@ -384,8 +398,7 @@ class Recurrent(nn.Module):
         templates = tuple([slot.template for slot in slots])
         if not self._streams:
             return LayerCall(cells, steps, data, initial, {}, {}, batch.batch_sizes, templates)
-        names = cells[0].streams()
-        own = [{name: value for name, value in part.items() if name in names} for part in given]
+        own = [{name: value for name, value in part.items() if name in self._streams_of[k]} for part in given]
         self._last_streams = known.kinds(given[0]), known.kinds(given[1])
         return LayerCall(cells, steps, data, initial, own[0], own[1], batch.batch_sizes, templates)
 

@@ -1,0 +1,214 @@
+"""A compiled loop inside torch.compile and torch.export: one opaque operator, for any T and B."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import linear
+
+import ostinato
+from ostinato import errors
+from tests.support.own_cells import NormalisedCell, PeepholeLSTMCell, TimeGapCell, TwoWidthsCell
+
+OWN = (PeepholeLSTMCell, NormalisedCell, TwoWidthsCell, ostinato.ChoGRUCell)
+TORCHS = (ostinato.LSTMCell, ostinato.GRUCell, ostinato.RNNCell)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def make(cell, **options) -> ostinato.Recurrent:
+    return ostinato.Recurrent(cell, 4, 5, **({"dtype": torch.float64, "num_layers": 2} | options))
+
+
+def results(run, x, layer, **given):
+    output, state = run(x, **given)
+    state = state if isinstance(state, tuple) else (state,)
+    loss = output.square().sum() + sum(s.sum() for s in state)
+    grads = torch.autograd.grad(loss, [x, *layer.parameters()], allow_unused=True)
+    return [output, *state, *(torch.zeros(()) if g is None else g for g in grads)]
+
+
+def close(one, two) -> None:
+    for a, b in zip(one, two, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
+def batch(steps, rows, with_lengths):
+    x = torch.randn(steps, rows, 4, dtype=torch.float64, requires_grad=True)
+    return x, {"lengths": torch.randint(0, steps + 1, (rows,))} if with_lengths else {}
+
+
+@pytest.mark.parametrize("cell", OWN + TORCHS)
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_one_graph_for_any_sizes(cell, with_lengths) -> None:
+    layer = make(cell, bidirectional=True, engine="native" if cell in TORCHS else "auto")
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for n, (steps, rows) in enumerate([(5, 3), (6, 4), (7, 2), (3, 9)]):
+        x, given = batch(steps, rows, with_lengths)
+        with torch.compiler.set_stance("default" if n < 2 else "fail_on_recompile"):
+            got = results(compiled, x, layer, **given)
+        with ostinato.engine("loop"):
+            close(got, results(layer, x, layer, **given))
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 0, 2]])
+def test_streams_constants_and_states(lengths) -> None:
+    layer = make(TimeGapCell, batch_first=True)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    x = torch.randn(3, 5, 4, dtype=torch.float64, requires_grad=True)
+    hx = torch.randn(2, 3, 5, dtype=torch.float64)
+    given = {"gap": torch.rand(3, 5, 1, dtype=torch.float64), "speaker": torch.randn(3, 5, dtype=torch.float64)}
+    got = results(compiled, x, layer, hx=hx, lengths=lengths, **given)
+    close(got, results(layer, x, layer, hx=hx, lengths=lengths, **given))
+
+
+def test_inductor() -> None:
+    layer = make(ostinato.LSTMCell)
+    model = torch.compile(lambda x: layer(2 * x)[0].relu(), fullgraph=True)
+    x = torch.randn(5, 3, 4, dtype=torch.float64)
+    torch.testing.assert_close(model(x), layer(2 * x)[0].relu())
+
+
+def test_a_changed_step_is_traced_anew() -> None:
+    class Scaled(ostinato.Cell):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.weight_ih = nn.Parameter(torch.randn(hidden_size, input_size))
+            self.slope = 0.5
+
+        def step(self, x, h):
+            return torch.tanh(linear(x, self.weight_ih) + self.slope * h)
+
+    layer = make(Scaled, num_layers=1)
+    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    x = torch.randn(5, 3, 4, dtype=torch.float64)
+    for slope in (0.5, 0.25):
+        layer.slots[0].template.slope = slope
+        torch.testing.assert_close(compiled(x)[0], layer(x)[0])
+
+
+def test_learned_and_computed_initial_states() -> None:
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Linear(4, 5, dtype=torch.float64)
+
+        def forward(self, x):
+            return self.map(x.sum(0)).expand(2, -1, -1)
+
+    for initial in ("learned", Mean()):
+        layer = make(ostinato.ChoGRUCell, initial_state=initial)
+        compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+        for lengths in (None, torch.tensor([5, 2, 0])):
+            x = torch.randn(5, 3, 4, dtype=torch.float64, requires_grad=True)
+            close(results(compiled, x, layer, lengths=lengths), results(layer, x, layer, lengths=lengths))
+
+
+def test_lengths_are_checked_when_the_graph_runs() -> None:
+    layer = make(ostinato.LSTMCell)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    x = torch.randn(5, 3, 4, dtype=torch.float64)
+    compiled(x, lengths=torch.tensor([1, 2, 3]))
+    with pytest.raises(errors.InvalidValue, match=r"between 0 and T = 5.*got 6"):
+        compiled(x, lengths=torch.tensor([1, 2, 6]))
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_second_derivative_is_refused(backend) -> None:
+    layer = make(ostinato.LSTMCell)
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    x = torch.randn(5, 3, 4, dtype=torch.float64, requires_grad=True)
+    (grad,) = torch.autograd.grad(compiled(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"double backward"):
+        torch.autograd.grad(grad.sum(), x)
+
+
+def test_native_by_name_that_cannot_run() -> None:
+    class Sorted(ostinato.RNNCell):
+        def step(self, x, h):
+            return super().step(x, h.sort(-1).values)
+
+    compiled = torch.compile(make(Sorted, engine="native"), backend="eager")
+    with pytest.raises(errors.EngineError, match=r"aten.sort has no native form"):
+        compiled(torch.randn(5, 3, 4, dtype=torch.float64))
+    layer = make(Sorted)
+    x = torch.randn(5, 3, 4, dtype=torch.float64)
+    torch.testing.assert_close(torch.compile(layer, backend="eager")(x)[0], layer(x)[0])
+
+
+RUN = """
+import sys, torch, ostinato
+program = torch.export.load(sys.argv[1]).module()
+for given, expected in torch.load(sys.argv[2]):
+    torch.testing.assert_close(program(*given), expected)
+"""
+
+
+@pytest.mark.parametrize("cell", [PeepholeLSTMCell, ostinato.LSTMCell])
+@pytest.mark.parametrize("with_lengths", [False, True])
+def test_an_exported_program_runs_in_another_process(cell, with_lengths, tmp_path) -> None:
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = make(cell, bidirectional=True)
+
+        def forward(self, x, lengths=None):
+            return self.rnn(x, lengths=lengths)[0]
+
+    model = Model().eval()
+
+    def example(steps, rows):
+        x, given = batch(steps, rows, with_lengths)
+        return (x.detach(), *given.values())
+
+    T, B = torch.export.Dim("T"), torch.export.Dim("B")
+    shapes = ({0: T, 1: B}, {0: B}) if with_lengths else ({0: T, 1: B},)
+    with torch.no_grad():
+        program = torch.export.export(model, example(5, 3), dynamic_shapes=shapes)
+        assert [n for n in program.graph.nodes if n.target is torch.ops.ostinato.layer.default]
+        torch.export.save(program, tmp_path / "model.pt2")
+        cases = [example(*sizes) for sizes in [(7, 2), (1, 1), (5, 3)]]
+        torch.save([(given, model(*given)) for given in cases], tmp_path / "cases.pt")
+    command = [sys.executable, "-c", RUN, str(tmp_path / "model.pt2"), str(tmp_path / "cases.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("cell", [NormalisedCell, ostinato.ChoGRUCell, ostinato.LSTMCell])
+@pytest.mark.parametrize("lengths", [None, [3, 0, 5]])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_operators_keep_torchs_rules(cell, lengths, bidirectional) -> None:
+    layer = make(cell, num_layers=1, bidirectional=bidirectional)
+    ((text, paths),) = layer.programs(True, (), ())
+    x = torch.randn(5, 3, 4, dtype=torch.float64, requires_grad=True)
+    rows = [(3, size) for _ in paths for size in layer.state_shape.sizes[0]]
+    states = [torch.randn(*size, dtype=torch.float64, requires_grad=True) for size in rows]
+    cells = [ostinato.cells.binding.bind(slot, layer) for slot in layer.slots]
+    tensors = [t for cell, own in zip(cells, paths, strict=True) for t in ostinato.engines.native.tensors_at(cell, own)]
+    counts = None if lengths is None else torch.tensor(lengths)
+    torch.library.opcheck(torch.ops.ostinato.layer.default, (x, [], [], states, tensors, counts, text))
+    # What the backward gets is what the forward put out.
+    given, seen = (x, [], [], states, tensors, counts, text), []
+    made = torch.ops.ostinato.layer(*given)
+    real = torch.ops.ostinato.layer_backward.default
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            if function is real:
+                seen.append(arguments)
+            return function(*arguments, **(keywords or {}))
+
+    with Watch():
+        made[0].sum().backward()
+    (arguments,) = seen
+    plain = torch.utils._pytree.tree_map(lambda a: a.detach() if isinstance(a, torch.Tensor) else a, arguments)
+    torch.library.opcheck(real, plain)
