@@ -91,7 +91,9 @@ class Kernel:
             call = _call(machine, loop, descending=not loop.reverse)
             like = next(iter(loop.states.values()))
             outputs = {
-                name: like.new_empty(total, machine.layout.buffers[name].width) for name in set(streams.values())
+                name: like.new_empty(total, buffer.width)
+                for name, buffer in machine.layout.buffers.items()
+                if name.startswith("out.")
             }
             call.streams({**loop.streams, **ran.saved, **outputs})
             call.streams({f"new.{n}": t for n, t in ran.trajectories.items()})
@@ -167,6 +169,7 @@ class Kernel:
             outputs[f"new.grad.{state}"] = made[f"grad.{state}"]
             buffers.append(Buffer(f"new.grad.{state}", "flip", made[f"grad.{state}"].width, f"grad.{state}"))
         holder: dict[int, str] = {}
+        summed: dict[int, str] = {}
 
         def stream(name: str) -> None:
             node = made[name]
@@ -189,8 +192,12 @@ class Kernel:
                     stream(weight.value)
         for total in backward.sums:
             if total.param in wanted:
-                outputs[f"sum.{total.grad}"] = made[total.grad]
-                buffers.append(Buffer(f"sum.{total.grad}", "sum", made[total.grad].width))
+                node = made[total.grad]
+                name = summed.setdefault(id(node), f"sum.{total.grad}")
+                streams[f"sum.{total.grad}"] = name
+                if name not in outputs:
+                    outputs[name] = node
+                    buffers.append(Buffer(name, "sum", node.width))
         graph = trimmed(Graph(backward.graph.inputs, outputs), ("grad",))
         inputs = [_input(name, node["kind"], node.width, backward=True) for name, node in graph.inputs.items()]
         return graph, inputs + buffers, streams
@@ -211,7 +218,7 @@ class Kernel:
         params: dict[str, Tensor] = {}
         for total in backward.sums:
             if total.param in wanted:
-                _add(params, total.param, call.summed(f"sum.{total.grad}").reshape(loop.params[total.param].shape))
+                _add(params, total.param, call.summed(streams[f"sum.{total.grad}"]).reshape(loop.params[total.param].shape))
         for weight in backward.weights:
             if weight.param in wanted:
                 grad = outputs[streams[weight.grad]]

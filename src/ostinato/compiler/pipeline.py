@@ -25,7 +25,7 @@ from ostinato.compiler.graph import Graph
 from ostinato.compiler.program import Program
 from ostinato.compiler.save import save
 from ostinato.compiler.simplify import simplify, simplify_backward
-from ostinato.compiler.split import split
+from ostinato.compiler.split import TIME, best_hoist, split
 from ostinato.compiler.trace import Widths, trace
 from ostinato.compiler.verify import verify
 
@@ -41,7 +41,7 @@ class Built:
 
 
 def build(
-    cell: Cell, x_size: int, streams: Widths, constants: Widths, wants_grad: bool, hoist: bool = True
+    cell: Cell, x_size: int, streams: Widths, constants: Widths, wants_grad: bool, hoist: int | None = None
 ) -> Built:
     """The program of a cell's step.
 
@@ -50,7 +50,7 @@ def build(
         x_size: the width of x.
         streams, constants: the width and dtype of each keyword of the step that this call gives.
         wants_grad: whether a backward is needed.
-        hoist: whether what no state reaches is done outside the loop, for all steps at once.
+        hoist: what is done outside the loop, for all steps at once (see ``split``); None: what is best.
 
     Raises:
         Refused: the step, or its derivative, has no native form.
@@ -58,10 +58,10 @@ def build(
     clock = _Clock()
     graph = clock("trace", lambda: trace(cell, x_size, streams, constants))
     clock("verify", lambda: verify(graph))
-    return compile_graph(graph, wants_grad, clock, hoist)
+    return compile_graph(graph, wants_grad, clock, best_hoist(graph) if hoist is None else hoist)
 
 
-def compile_graph(graph: Graph, wants_grad: bool, clock: _Clock | None = None, hoist: bool = True) -> Built:
+def compile_graph(graph: Graph, wants_grad: bool, clock: _Clock | None = None, hoist: int = TIME) -> Built:
     """Every pass after the trace."""
     clock = clock or _Clock()
     parts = clock("split", lambda: split(graph, hoist))
