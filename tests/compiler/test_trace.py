@@ -216,6 +216,12 @@ STEPS = {
     "fresh": lambda s, x, h: torch.cat([h[:, :3], h.new_zeros(len(h), 3)], 1) + h.new_ones(len(x), 1),
     "fresh fills": lambda s, x, h: h * torch.full((len(h), 1), 0.3).double() + torch.full_like(h, 2) - h.new_ones(H),
     "literal": lambda s, x, h: h * torch.tensor(0.5) + torch.tensor([2.0], dtype=torch.float64),
+    "literals": lambda s, x, h: h * torch.tensor([1.0, 2, 3, 4, 5, 6]) + torch.tensor([[0.5, 1, 2]] * 2).flatten(),
+    "picks": lambda s, x, h: h[:, [2, 0, 1, 5, 5, 3]] + h.index_select(1, torch.tensor([5, 4, 3, 2, 1, 0])),
+    "diagonals": lambda s, x, h: diagonals(h[:, :, None] * h[:, None]),
+    "bilinear module": lambda s, x, h: F.bilinear(h[:, :3], h[:, 3:], s.heads, s.u[:2]).repeat(1, 3),
+    "attention of torch": lambda s, x, h: attention_of_torch(h.view(-1, 2, 3)).flatten(1),
+    "orthogonal": lambda s, x, h: F.linear(h, cayley(s.U - s.U.T)),
     "range": lambda s, x, h: h * torch.arange(1, H + 1) + h * s.order + torch.linspace(0, 1, H) * h,
     "same dtype": lambda s, x, h: h.to(torch.float64).clone().contiguous().type_as(x),
     "pad": lambda s, x, h: F.pad(h[:, 1:], (1, 0)) + F.pad(h[:, 1:], (0, 1), value=0.5),
@@ -235,6 +241,20 @@ STEPS = {
 
 def attention(heads):
     return F.softmax(heads @ heads.mT / math.sqrt(3), dim=-1) @ heads
+
+
+def attention_of_torch(heads):
+    heads = heads[:, :, None]
+    return F.scaled_dot_product_attention(heads, heads.exp(), heads.sin())[:, :, 0]
+
+
+def cayley(skew):
+    return torch.linalg.solve(torch.eye(H) + skew, torch.eye(H) - skew)
+
+
+def diagonals(square):
+    sides = square.diagonal(1, 1, 2), square.diagonal(-2, 1, 2)
+    return square.diagonal(dim1=1, dim2=2) + torch.stack([side.sum(-1) for side in sides] * 3, -1)
 
 
 def cleared(weight):
@@ -515,6 +535,7 @@ REFUSALS = {
     "cumsum": (lambda s, x, h: h.cumsum(-1), r"aten.cumsum has no native form"),
     "sort": (lambda s, x, h: h.sort(-1).values, r"aten.sort has no native form"),
     "topk": (lambda s, x, h: h.topk(2, -1).values.repeat(1, 3), r"aten.topk has no native form"),
+    "embedding": (lambda s, x, h: h + F.embedding((h > 0).long(), s.U).sum(1), r"torch.int64"),
     "gather": (lambda s, x, h: h[:, s.order], r"aten.index picks elements by values"),
     "argmax": (lambda s, x, h: h * h.argmax(-1, keepdim=True), r"aten.argmax has no native form"),
     "indices": (lambda s, x, h: h * h.max(-1, keepdim=True).indices, r"reads what has no native form"),
@@ -526,7 +547,7 @@ REFUSALS = {
     "complex": (lambda s, x, h: torch.fft.fft(h).real, r"aten._fft_r2c has no native form"),
     "complex numbers": (lambda s, x, h: (h * 1j).real, r"complex"),
     "global tensor": (lambda s, x, h: h * LITERAL, r"aten.mul reads a tensor of shape \(6,\).*register it as a buffer"),
-    "literal": (lambda s, x, h: h + torch.tensor([1.0] * H), r"makes a tensor of 6 numbers; register it as a buffer"),
+    "literal": (lambda s, x, h: h + torch.tensor([1.0] * 66)[:H], r"makes a tensor of 66 numbers; register"),
     "autograd.Function": (lambda s, x, h: Reversed.apply(h), r"autograd.Function Reversed has no native form"),
     "its own": (lambda s, x, h: Unchanged.apply(h) * 2, r"autograd.Function Unchanged has no native form"),
     "writes x": (writes_x, r"writes to x, an argument of the step.*x\[:, 0\] = 0"),

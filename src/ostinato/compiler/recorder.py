@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ostinato.compiler import aten_rules
 from ostinato.compiler.graph import Node
 from ostinato.compiler.refusal import Refused
+from ostinato.compiler.rules_shape import FEW
 from ostinato.compiler.traced import Maker, Value
 
 LIBRARIES = tuple(os.path.dirname(os.path.abspath(f)) + os.sep for f in (torch.__file__, __file__))
@@ -51,6 +52,9 @@ ESCAPES = {
     _property("grad"): "reads a gradient within the step",
 }
 """What a step can do with a tensor that makes no operation."""
+
+DROPOUT = {"aten::_scaled_dot_product_flash_attention_for_cpu": 3, "aten::_scaled_dot_product_attention_math": 4}
+"""Operations that are random only with a dropout, and which argument that is."""
 
 UNUSED = ("pin_memory", "layout", "memory_format", "non_blocking")
 
@@ -160,7 +164,7 @@ class Recorder(TorchDispatchMode):
             raise Refused(f"the autograd.Function {function} has no native form", m.source)
         if known.name in aten_rules.NEVER:
             raise m.refuse(f": {aten_rules.NEVER[known.name]}")
-        if known.random:
+        if known.random and not _without_dropout(known.name, args):
             raise m.refuse("draws random numbers; take them as a keyword-only parameter of step")
         if known.writes:
             return self._write(func, known, args, kwargs)
@@ -201,6 +205,8 @@ class Recorder(TorchDispatchMode):
         outs = list(out) if isinstance(out, list | tuple) else [out]
         if not all(o is None or isinstance(o, Tensor) for o in outs):
             raise m.refuse(": the step branches on a value")
+        if not func._schema.returns:
+            return  # it only checks
         hidden = not torch.is_grad_enabled()
         first = args[0] if args and isinstance(args[0], Tensor) else None
         if known.name == "aten::detach" and self._untouched(args[0]):
@@ -271,14 +277,12 @@ class Recorder(TorchDispatchMode):
         return value
 
     def _literal(self, tensor: Tensor) -> None:
-        """``torch.tensor(0.5)`` within a step: a number."""
+        """``torch.tensor(0.5)`` within a step: a number, or a few."""
         m = self.maker
-        if tensor.numel() != 1 or tensor.dtype.is_complex:
-            raise Refused(
-                f"the step makes a tensor of {tensor.numel()} numbers; register it as a buffer of the cell", m.source
-            )
-        value = m.full(tuple(tensor.shape), tensor.item(), tensor.dtype)
-        self.handles[id(tensor)] = Handle(tensor, Storage(value))
+        if not 1 <= tensor.numel() <= FEW or tensor.dtype.is_complex:
+            kind = "complex numbers" if tensor.dtype.is_complex else f"{tensor.numel()} numbers"
+            raise Refused(f"the step makes a tensor of {kind}; register it as a buffer of the cell", m.source)
+        self.handles[id(tensor)] = Handle(tensor, Storage(m.literal(tensor)))
 
     # Values
 
@@ -369,6 +373,11 @@ class Recorder(TorchDispatchMode):
             return self._checked(made, base)
 
         return back
+
+
+def _without_dropout(name: str, args: Sequence[Any]) -> bool:
+    at = DROPOUT.get(name)
+    return at is not None and (len(args) <= at or args[at] == 0)
 
 
 def _itself(value: Value) -> Value:

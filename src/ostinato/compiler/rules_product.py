@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -154,6 +154,33 @@ def _swapped(m: Maker, node: Node) -> Node:
     return m.build.permute(node, (*range(n - 2), n - 1, n - 2), m.source)
 
 
+def trilinear(
+    m: Maker,
+    a: Value,
+    weight: Value,
+    b: Value,
+    expand1: Sequence[int],
+    expand2: Sequence[int],
+    expand3: Sequence[int],
+    sums: Sequence[int],
+    unroll: int = 1,
+) -> Value:
+    """``torch.nn.Bilinear``: the sum over i and j of ``a[i] * weight[k, i, j] * b[j]``."""
+    known = [list(axes) for axes in (expand1, expand2, expand3, sums)] == [[1, 3], [0], [1, 2], [2, 3]]
+    if not known or weight.row is not None or a.row != 0 or b.row != 0:
+        raise m.refuse("has no native form but that of torch.nn.Bilinear")
+    n, i, j = weight.node.shape
+    turned = m.transposed(m.real(weight))
+    flat = m.aten("aten.reshape.default", (turned, [n * j, i]), {}, (n * j, i), m.dtype)
+    by_output = with_matrix(m, a, flat)
+    node = m.build.reshape(by_output.node, (*by_output.node.shape[:-1], n, j), m.source)
+    other = m.real(b).node
+    other = m.build.reshape(other, (*other.shape[:-1], 1, j), m.source)
+    terms = m.point("mul", replace(by_output, node=node), replace(b, node=other, dtype=m.dtype, fill=None))
+    total = m.build.reduce("sum", terms.node, [len(terms.node.shape) - 1], m.source)
+    return replace(by_output, node=m.build.reshape(total, total.shape[:-1], m.source))
+
+
 PRODUCT_RULES: dict[str, Callable[..., Any]] = {
     "mm": mm,
     "mv": mv,
@@ -161,5 +188,6 @@ PRODUCT_RULES: dict[str, Callable[..., Any]] = {
     "addmm": addmm,
     "addmv": addmv,
     "baddbmm": baddbmm,
+    "_trilinear": trilinear,
 }
 """torch's name → the rule, called with the maker and the operation's arguments, tensors as values."""

@@ -194,7 +194,48 @@ def slices(m: Maker, node: Node, axis: int) -> list[Node]:
 
 
 def index(m: Maker, v: Value, indices: Sequence[Value | None]) -> Value:
-    raise m.refuse("picks elements by values; slice with numbers, or multiply with a matrix of zeros and ones")
+    """``v[:, [2, 0, 1]]``: numbers that are written out, along one axis."""
+    given = [(d, i) for d, i in enumerate(indices) if i is not None]
+    if len(given) != 1 or given[0][1].numbers is None:
+        raise by_values(m)
+    return pick(m, v, given[0][0], given[0][1].numbers)
+
+
+def index_select(m: Maker, v: Value, dim: int, chosen: Value) -> Value:
+    if chosen.numbers is None:
+        raise by_values(m)
+    return pick(m, v, dim, chosen.numbers)
+
+
+def pick(m: Maker, v: Value, dim: int, numbers: Sequence[float]) -> Value:
+    """Single elements of an axis, in any order."""
+    axis = m.feature(v, dim, "picks along")
+    every = slices(m, v.node, axis)
+    node = m.build.cat([every[int(n)] for n in numbers], axis, m.source)
+    return replace(v, node=node)
+
+
+def by_values(m: Maker, *args: Any, **kwargs: Any) -> Exception:
+    return m.refuse("picks elements by values; slice with numbers, or multiply with a matrix of zeros and ones")
+
+
+def gather(m: Maker, v: Value, *args: Any, **kwargs: Any) -> Value:
+    raise by_values(m)
+
+
+def diagonal(m: Maker, v: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
+    """The diagonal of each matrix, as the last axis: every (columns + 1)-th of its elements."""
+    first, second = m.dim(v, dim1), m.dim(v, dim2)
+    for d in (first, second):
+        m.feature(v, d, "takes a diagonal of")
+    others = [d for d in range(v.dim) if d not in (first, second)]
+    v = m.permute(v, [*others, first, second])
+    sizes = v.sizes(m.rows)
+    height, width = sizes[-2:]
+    count = max(0, min(height, width - offset) if offset >= 0 else min(height + offset, width))
+    flat = m.view(v, [*sizes[:-2], height * width])
+    start = offset if offset >= 0 else -offset * width
+    return part(m, flat, flat.dim - 1, start, start + max(0, (count - 1) * (width + 1) + 1), width + 1)
 
 
 def slice_scatter(
@@ -353,8 +394,9 @@ SHAPE_RULES: dict[str, Callable[..., Any]] = {
     "flip": flip,
     "constant_pad_nd": pad,
     "index": index,
-    "index_select": index,
-    "gather": index,
+    "index_select": index_select,
+    "gather": gather,
+    "diagonal": diagonal,
     "slice_scatter": slice_scatter,
     "select_scatter": select_scatter,
 }

@@ -30,6 +30,7 @@ class Value:
     Attributes:
         dtype: the tensor's; None where the rule that made it leaves that to the tensor itself.
         fill: the number every element is, if that is known.
+        numbers: a list of numbers that the step writes out, as ``torch.tensor([1, 0])``.
     """
 
     node: Node
@@ -38,6 +39,7 @@ class Value:
     before: Shape = ()
     after: Shape = ()
     fill: float | bool | None = None
+    numbers: tuple[float, ...] | None = None
 
     @property
     def left(self) -> Shape:
@@ -181,6 +183,17 @@ class Maker:
         """Every element the same, without rows."""
         kwargs = {"dtype": dtype, "device": self.device}
         return replace(self.aten("aten.full.default", (list(shape), fill), kwargs, shape, dtype), fill=fill)
+
+    def literal(self, tensor: torch.Tensor) -> Value:
+        """A tensor of a few numbers that the step writes out."""
+        shape, flat = tuple(tensor.shape), tensor.flatten().tolist()
+        if len(flat) == 1:
+            return self.full(shape, flat[0], tensor.dtype)
+        ones = [self.full((1,), number, tensor.dtype) for number in flat]
+        joined = self.aten("aten.cat.default", (ones,), {}, (len(flat),), tensor.dtype)
+        if len(shape) == 1:
+            return replace(joined, numbers=tuple(flat))
+        return self.aten("aten.view.default", (joined, list(shape)), {}, shape, tensor.dtype)
 
     def transposed(self, weight: Value) -> Value:
         """A matrix (or a stack of them) with its last two axes exchanged; a transposition of one is undone."""
