@@ -13,6 +13,7 @@ from ostinato.inspection.explain import explain
 from ostinato.inspection.tape import record
 from ostinato.layers.interchange import replace_, to_torch
 from ostinato.layers.recurrent import Recurrent
+from ostinato.layers.stream import Stream, stream
 from ostinato.layers.torch_nn import GRU, LSTM, RNN, ChoGRU, Elman
 from ostinato.version import __version__
 
@@ -33,6 +34,7 @@ __all__ = [
     "LSTMCell",
     "RNNCell",
     "Recurrent",
+    "Stream",
     "__version__",
     "engine",
     "explain",
@@ -41,6 +43,7 @@ __all__ = [
     "load",
     "record",
     "replace_",
+    "stream",
     "to_torch",
     "train",
 ]

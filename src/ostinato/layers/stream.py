@@ -212,7 +212,7 @@ class Stream:
         cells = [binding.bind(slot, layer) for slot in layer.slots]
         names = [cell.streams() for cell in cells]
         signatures = [stepping.Signature(self._like.dtype, tuple(k for k in kinds if k[0] in own)) for own in names]
-        if not layer.pure:
+        if layer.training not in layer._pure_in:
             for cell, signature in zip(cells, signatures, strict=True):
                 stepping.check_purity(cell, signature)
         asked = choose.asked(layer.engine)
