@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from ostinato.compiler.cpu import jit, threads
 from ostinato.compiler.cpu.launch import Call, run
 from ostinato.compiler.cpu.layout import Buffer
-from ostinato.compiler.cpu.machine import Machine, compiled
+from ostinato.compiler.cpu.machine import Machine, compiled, text
 from ostinato.compiler.graph import Graph
 from ostinato.compiler.program import Gradients, Loop, Program, Ran, WeightGradient
 from ostinato.compiler.rebuild import trimmed
 from ostinato.compiler.reference import previous
 
 Grads = Mapping[str, Tensor | None]
+
+BACKWARD = "backward"
+THREADS = "each with rows of its own, or, where rows are few or weights many, with columns of all rows"
 
 
 class Kernel:
@@ -131,6 +135,36 @@ class Kernel:
             found = self._backward[wanted] = (compiled(graph, buffers, self.dtype, backward=True), streams)
         return found
 
+    def schedule_text(self) -> str:
+        """How the loops compiled so far are cut, in words."""
+        lines = []
+        for title, machine, _ in self._compiled():
+            about = machine.about
+            times = ", ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in about.times.items())
+            origin = f"from the cache; made in {times}" if machine.cached else times
+            lines += [
+                f"{title} ({machine.target.name}; {origin})",
+                *(f"  {line}" for line in about.stages.splitlines()),
+            ]
+            lines += [f"  tiles: {about.tiles}"] if about.tiles else []
+            lines.append(f"  products: {2 * about.work:,} floating-point operations a row and step")
+        lines.append(f"threads: {threads.most()}, {THREADS}" if threads.most() > 1 else "threads: one")
+        return "\n".join(lines)
+
+    def code_text(self) -> str:
+        """The assembly of the loops compiled so far."""
+        parts = []
+        for title, machine, (graph, buffers) in self._compiled():
+            source = text(graph, buffers, self.dtype, title == BACKWARD, machine.target)
+            parts.append(f"# {title}\n{jit.assembly(source, machine.target)}")
+        return "\n".join(parts)
+
+    def _compiled(self) -> Iterator[tuple[str, Machine, tuple[Graph, list[Buffer]]]]:
+        for save, machine in self._forward.items():
+            yield "forward, kept for the backward" if save else "forward", machine, self._forward_graph(save)
+        for wanted, (machine, _) in self._backward.items():
+            yield BACKWARD, machine, self._backward_graph(wanted)[:2]
+
     def _ran(self, machine: Machine, output: Tensor, total: int, save: bool) -> Ran:
         """Empty buffers for what a forward puts out. Saved values lie side by side, a row of a step together."""
         buffers = machine.layout.buffers
@@ -218,7 +252,11 @@ class Kernel:
         params: dict[str, Tensor] = {}
         for total in backward.sums:
             if total.param in wanted:
-                _add(params, total.param, call.summed(streams[f"sum.{total.grad}"]).reshape(loop.params[total.param].shape))
+                _add(
+                    params,
+                    total.param,
+                    call.summed(streams[f"sum.{total.grad}"]).reshape(loop.params[total.param].shape),
+                )
         for weight in backward.weights:
             if weight.param in wanted:
                 grad = outputs[streams[weight.grad]]
