@@ -206,14 +206,6 @@ def test_input_in_any_memory_order_and_without_its_row():
     single.step(nn.Parameter(x[:1]))
 
 
-def test_several_threads():
-    torch.set_num_threads(2)
-    rnn = ostinato.LSTM(64, 64).eval()
-    x = torch.randn(T, 5, 64)
-    live = ostinato.stream(rnn, 5)
-    torch.testing.assert_close(frames(live, x), rnn(x)[0].detach())
-
-
 def test_other_dtypes_run_in_plain_pytorch():
     rnn = layer(ostinato.LSTMCell, dtype=torch.bfloat16, engine="loop")
     x = torch.randn(T, 1, I, dtype=torch.bfloat16)

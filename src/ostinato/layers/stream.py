@@ -21,8 +21,8 @@ VERSION = attrgetter("_version")
 def stream(layer: Recurrent, batch_size: int = 1, *, condition: Any = None, **constants: Tensor) -> Stream:
     """A layer for real time: one frame at a time, each as soon as it is there, without a sequence around it.
 
-    The weights are packed once, here, and a frame is one direct call of machine code a layer. Frame by frame the
-    outputs are those of ``layer(x)``.
+    The weights are packed once, here, and a frame is one direct call of machine code a layer, on the caller's thread.
+    Frame by frame the outputs are those of ``layer(x)``.
 
     Args:
         layer: any recurrent layer of ours that runs in one direction.

@@ -149,16 +149,6 @@ class Function:
         )
         team.parallel(self._entry, ctypes.addressof(data), threads, 0)
 
-    def bound(self, args: Any, threads: int) -> Callable[[], None]:
-        """The call of one group with all of it looked up beforehand, for one that is made again and again."""
-        alone = partial(self._run, ctypes.c_void_p(ctypes.addressof(args)), ctypes.c_int64(0), ctypes.c_int64(1))
-        team = _team() if threads > 1 else None
-        if team is None:
-            return alone
-        data = (ctypes.c_int64 * 4)(team.number, team.size, 1, ctypes.addressof(args))
-        together = partial(team.parallel, self._entry, ctypes.addressof(data), threads, 0)
-
-        def run(data: Any = data) -> None:
-            alone() if _forked else together()
-
-        return run
+    def bound(self, args: Any) -> Callable[[], None]:
+        """A call on one thread with all of it looked up beforehand, for one that is made again and again."""
+        return partial(self._run, ctypes.c_void_p(ctypes.addressof(args)), ctypes.c_int64(0), ctypes.c_int64(1))
