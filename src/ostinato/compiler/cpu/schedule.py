@@ -121,6 +121,8 @@ def _flat_node(build: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
         return _flat_reduction(build, node, inputs[0])
     if node.op == "cat":
         return build.cat((_computed(build, i) for i in inputs), node["axis"], node.source)
+    if node.op in COPIES and not is_plain(node):
+        inputs = (_laid_out(build, inputs[0]),)
     return remake(build, node, inputs)
 
 
@@ -129,6 +131,12 @@ def _computed(build: Builder, node: Node) -> Node:
     if is_joined(node):
         return build.cat((_computed(build, i) for i in node.inputs), node["axis"], node.source)
     return node if node.op in ELEMENTWISE else build.pointwise("copy", node, dtype=node.dtype)
+
+
+def _laid_out(build: Builder, node: Node) -> Node:
+    """The node itself if its elements lie side by side, else a copy of it: one number for all of them does not."""
+    read = resolve(node)
+    return build.pointwise("copy", node, dtype=node.dtype) if read.splat or read.node.op == "const" else node
 
 
 def is_joined(node: Node) -> bool:
@@ -144,7 +152,7 @@ def _outer(node: Node) -> int:
 
 
 def _flat_linear(build: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
-    value, weight = inputs
+    value, weight = _laid_out(build, inputs[0]), inputs[1]
     lead = value.shape[:-1]
     count = 1
     for size in lead:
@@ -172,7 +180,8 @@ def _flat_reduction(build: Builder, node: Node, value: Node) -> Node:
     for a in axes:
         inner *= value.shape[a]
     rest = [a for a in range(rank) if a not in axes]
-    ordered = build.permute(value, (*rest, *axes))
+    dims = (*rest, *axes)
+    ordered = value if dims == tuple(range(rank)) else build.permute(_laid_out(build, value), dims)
     outer = value.width // inner
     flat = build.reshape(ordered, (outer, inner))
     made = build.make(node.op, (flat,), (outer, 1), True, "real", node.source, axes=[1])
@@ -197,6 +206,13 @@ def resolve(node: Node) -> Read:
             node, offset, splat = node.inputs[0], 0, True
         else:
             return Read(node, offset, splat)
+
+
+def is_plain(node: Node) -> bool:
+    """Whether a view is read where its source lies: see :func:`resolve`."""
+    if node.op == "broadcast":
+        return node.inputs[0].op == "const" or node.inputs[0].width in (1, node.width)
+    return node.op == "slice" and is_run(node)
 
 
 def is_run(node: Node) -> bool:
