@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 import ostinato
+from ostinato.compiler.graph import Builder, Graph, Node
 from ostinato.compiler.kernel import Kernel
 from ostinato.compiler.program import Loop
 from ostinato.compiler.trace import trace
@@ -257,3 +258,56 @@ def test_the_joint_output_has_the_directions_side_by_side() -> None:
     assert joint.shape == (total(loops[0]), 2 * rans[0].output.shape[1])
     assert torch.equal(joint, torch.cat([ran.output for ran in rans], 1))
     assert all(not ran.saved and not ran.trajectories for ran in rans)
+
+
+def step(b: Builder, made: Node) -> Made:
+    """A step whose new state is tanh of the sum of a value."""
+    h = made
+    while h.op != "input" or h["kind"] != "state":
+        h = next(i for i in h.inputs if i.op != "const" and i.rows)
+    x = b.input("x", "x", (2,), True)
+    total = b.reduce("sum", b.reshape(made, (made.width,)), [0])
+    new = b.pointwise("tanh", b.pointwise("add", b.broadcast(total, h.shape), h))
+    nodes = Graph({}, {"new.h": new}).nodes()
+    inputs = {n["name"]: n for n in nodes if n.op == "input"} | {"x": x}
+    return Made(Graph(inputs, {"output": new, "new.h": new}))
+
+
+def test_an_operand_of_one_number_for_all() -> None:
+    """What is read at every position lies in memory once; products and other orders of axes read all positions."""
+    for lead in ((), (2,)):
+        b = Builder()
+        h = b.input("state", "h", (3,), True)
+        one = b.pointwise("sin", b.reduce("sum", h, [0]))
+        weight = b.input("tensor", "w", (*lead, 4, 6), False)
+        step(b, b.linear(b.broadcast(one, (*lead, 6)), weight)).check()
+        half = b.pointwise("where", b.pointwise("gt", h, b.const(2.0), dtype="bool"), b.const(0.5), b.const(0.5))
+        step(b, b.pointwise("mul", half, h)).check()
+    b = Builder()
+    h = b.input("state", "h", (3,), True)
+    one = b.broadcast(b.pointwise("sin", b.reduce("sum", h, [0])), (2, 3))
+    scaled = b.pointwise("mul", b.permute(one, (1, 0)), b.broadcast(b.input("tensor", "w", (3, 2), False), (3, 2)))
+    step(b, scaled).check()
+    step(b, b.reduce("amax", b.permute(one, (1, 0)), [1])).check()
+
+
+def test_a_product_of_a_number() -> None:
+    b = Builder()
+    h, x = b.input("state", "h", (3,), True), b.input("x", "x", (2,), True)
+    weight = b.input("tensor", "w", (3, 4), False)
+    made = b.linear(b.broadcast(b.pointwise("mul", h, b.const(0.0)), (3,)), b.input("tensor", "u", (3, 3), False))
+    late = b.linear(b.broadcast(b.const(0.5), (4,)), weight)
+    new = b.pointwise("add", b.pointwise("add", made, late), h)
+    graph = Graph({"x": x, "h": h, "w": weight, "u": made.inputs[1]}, {"output": new, "new.h": new})
+    Made(graph).check()
+
+
+def test_a_stream_that_only_the_backward_reads() -> None:
+    b = Builder()
+    h, x = b.input("state", "h", (3,), True), b.input("x", "x", (2,), True)
+    flag = b.input("stream", "flag", (3,), True, "bool")
+    new = b.pointwise("tanh", b.pointwise("where", flag, h, h))
+    own = Made(Graph({"x": x, "h": h, "flag": flag}, {"output": new, "new.h": new}))
+    assert own.program.backward is not None
+    assert own.program.backward.graph.inputs_of("stream").keys() <= own.program.forward.inputs.keys()
+    own.check()

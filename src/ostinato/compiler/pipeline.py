@@ -22,7 +22,7 @@ from ostinato.cells.cell import Cell
 from ostinato.compiler.expand import expand
 from ostinato.compiler.gradient import derive
 from ostinato.compiler.graph import Graph
-from ostinato.compiler.program import Program
+from ostinato.compiler.program import Backward, Program
 from ostinato.compiler.save import save
 from ostinato.compiler.simplify import simplify, simplify_backward
 from ostinato.compiler.split import TIME, best_hoist, split
@@ -74,8 +74,17 @@ def compile_graph(graph: Graph, wants_grad: bool, clock: _Clock | None = None, h
     derived = clock("derive", lambda: derive(program.forward))
     derived = clock("expand", lambda: replace(derived, graph=expand(derived.graph)))
     forward, backward = clock("save", lambda: save(derived))
-    forward, backward = clock("simplify", lambda: (simplify(forward), simplify_backward(backward)))
+    forward, backward = clock("simplify", lambda: _simplified(forward, backward))
     return Built(replace(program, forward=forward, backward=backward), clock.times)
+
+
+def _simplified(forward: Graph, backward: Backward) -> tuple[Graph, Backward]:
+    """Both steps; what the backward one reads is given to the loop, though the forward one may read it no more."""
+    given, forward, backward = forward.inputs, simplify(forward), simplify_backward(backward)
+    read = {*backward.graph.inputs, *(s.param for s in backward.sums)}
+    read |= {name for w in backward.weights for name in (w.param, w.value)}
+    inputs = {n: forward.inputs.get(n, node) for n, node in given.items() if n in forward.inputs or n in read}
+    return Graph(inputs, forward.outputs), backward
 
 
 class _Clock:
