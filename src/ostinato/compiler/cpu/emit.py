@@ -16,7 +16,7 @@ from ostinato.compiler.cpu import tiles
 from ostinato.compiler.cpu.barrier import emit_barrier
 from ostinato.compiler.cpu.frame import Frame, Step
 from ostinato.compiler.cpu.layout import NUMBERS, Layout
-from ostinato.compiler.cpu.pack import Panel, emit_pack
+from ostinato.compiler.cpu.pack import Panel, emit_copiers, emit_pack
 from ostinato.compiler.cpu.passes import Passes
 from ostinato.compiler.cpu.products import Products
 from ostinato.compiler.cpu.schedule import Schedule, Tiles
@@ -75,6 +75,7 @@ class _Emitter(Frame):
         self._flush()
         code.do("ret void")
         code.lines.append("}")
+        emit_copiers(code, self.vector)
         code.lines.append("attributes #0 = { nounwind }")
         return Emitted(code.text(), self.packed * self.vector.bytes, self._describe())
 

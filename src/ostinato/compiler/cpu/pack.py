@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ostinato.compiler.cpu import tiles
@@ -98,6 +98,91 @@ class Panel:
         return cls(count, units, stage.width, vector, tuple(chunks), tuple(positions), rows, weights, offset)
 
 
+COPIERS = ("turn", "lines", "pick")
+"""Functions of the module: each copies one vector of columns, for every k, from ``from[column · across + k · along]``.
+
+turn: full vectors of rows of the weight (along = 1), a square of lanes at a time, and single elements at the end.
+lines: full vectors that lie as they are needed (across = 1). pick: so many columns, element by element, then zeros.
+"""
+
+
+def emit_copiers(code: Code, vector: Vector) -> None:
+    """Define :data:`COPIERS`, each (from, across, along, to, step, inner, columns)."""
+    for name, body in zip(COPIERS, (_turn, _lines, _pick), strict=True):
+        arguments = "ptr %from, i64 %across, i64 %along, ptr %to, i64 %step, i64 %inner, i64 %columns"
+        code.lines.append(f"define internal void @{name}({arguments}) noinline nounwind {{")
+        code.label("entry")
+        body(code, vector)
+        code.do("ret void")
+        code.lines.append("}")
+
+
+def _address(code: Code, vector: Vector, base: str, *terms: tuple[str, str]) -> str:
+    """base + sum of products, in elements."""
+    index = "0"
+    for n, (a, b) in enumerate(terms):
+        part = a if b == "1" else code.let(f"mul nsw i64 {a}, {b}")
+        index = part if n == 0 else code.let(f"add nsw i64 {index}, {part}")
+    return code.let(f"getelementptr inbounds {vector.element}, ptr {base}, i64 {index}")
+
+
+def _turn(code: Code, vector: Vector) -> None:
+    t, align = vector.type, vector.bytes
+    rest = code.let(f"urem i64 %inner, {vector.lanes}")
+    square = code.let(f"sub i64 %inner, {rest}")
+    if vector.lanes > 1:
+        with code.loop("0", square, vector.lanes) as k:
+            lines = []
+            for lane in range(vector.lanes):
+                at = _address(code, vector, "%from", (k, "1"), (str(lane), "%across"))
+                lines.append(code.let(f"load {t}, ptr {at}, align {align}"))
+            for n, line in enumerate(_transposed(code, vector, lines)):
+                at = _address(code, vector, "%to", (code.let(f"add i64 {k}, {n}"), "%step"))
+                code.do(f"store {t} {line}, ptr {at}, align {vector.lanes * align}")
+    _elements(code, vector, square if vector.lanes > 1 else "0")
+
+
+def _lines(code: Code, vector: Vector) -> None:
+    t, align = vector.type, vector.bytes
+    with code.loop("0", "%inner") as k:
+        here = _address(code, vector, "%from", (k, "%along"))
+        value = code.let(f"load {t}, ptr {here}, align {align}")
+        there = _address(code, vector, "%to", (k, "%step"))
+        code.do(f"store {t} {value}, ptr {there}, align {vector.lanes * align}")
+
+
+def _pick(code: Code, vector: Vector) -> None:
+    with code.loop("0", "%inner") as k:
+        there = _address(code, vector, "%to", (k, "%step"))
+        code.do(f"store {vector.type} {tiles.zero(vector)}, ptr {there}, align {vector.lanes * vector.bytes}")
+    _elements(code, vector, "0")
+
+
+def _elements(code: Code, vector: Vector, start: str) -> None:
+    element, align = vector.element, vector.bytes
+    with code.loop(start, "%inner") as k, code.loop("0", "%columns") as lane:
+        here = _address(code, vector, "%from", (lane, "%across"), (k, "%along"))
+        value = code.let(f"load {element}, ptr {here}, align {align}")
+        there = _address(code, vector, "%to", (k, "%step"), (lane, "1"))
+        code.do(f"store {element} {value}, ptr {there}, align {align}")
+
+
+def _transposed(code: Code, vector: Vector, lines: list[str]) -> list[str]:
+    """A square of lanes turned: as many rounds of interleaving as the lanes' number has bits."""
+    lanes, half = vector.lanes, vector.lanes // 2
+    masks = []
+    for start in (0, half):
+        index = [f"i32 {i + side * lanes}" for i in range(start, start + half) for side in (0, 1)]
+        masks.append(f"<{lanes} x i32> <{', '.join(index)}>")
+    for _ in range(lanes.bit_length() - 1):
+        lines = [
+            code.let(f"shufflevector {vector.type} {lines[i]}, {vector.type} {lines[i + half]}, {mask}")
+            for i in range(half)
+            for mask in masks
+        ]
+    return lines
+
+
 def emit_pack(code: Code, vector: Vector, panel: Panel, packed: str, weights: Mapping[str, str]) -> None:
     """Write a stage's packed weights, each thread some of the tiles."""
     element = vector.element
@@ -122,84 +207,21 @@ def emit_pack(code: Code, vector: Vector, panel: Panel, packed: str, weights: Ma
 def _column(
     code: Code, vector: Vector, panel: Panel, product: Product, unit: str, weight: str, place: str, vectors: int
 ) -> None:
-    """One vector of columns for every k, in a form for full vectors and one for the last, cut one."""
+    """One vector of columns for every k: full ones in one way, the last, cut one and those beyond it in another."""
     full, rest = divmod(panel.width, vector.lanes)
-    edge = full * vector.lanes
-    if full:
-        with code.when(code.let(f"icmp ult i64 {unit}, {edge}")):
-            _copy(code, vector, product, unit, weight, place, vectors, vector.lanes)
-    if rest:
-        with code.when(code.let(f"icmp eq i64 {unit}, {edge}")):
-            _copy(code, vector, product, unit, weight, place, vectors, rest)
-    if panel.tiles * panel.units > full + bool(rest):
-        with code.when(code.let(f"icmp uge i64 {unit}, {edge + (vector.lanes if rest else 0)}")):
-            _copy(code, vector, product, unit, weight, place, vectors, 0)
-
-
-def _copy(
-    code: Code, vector: Vector, product: Product, unit: str, weight: str, place: str, vectors: int, lanes: int
-) -> None:
-    """A vector of columns: turned from rows of the weight, or a piece of each row as it is."""
-    element, inner = vector.element, product.inner
-    first = code.let(f"add nuw nsw i64 {unit}, {product.start}")
-    head = product.head * product.columns * inner
-    step = vectors * vector.lanes
-    whole = lanes == vector.lanes > 1
-
-    def address(k: str, lane: int) -> str:
-        column = code.let(f"add nuw nsw i64 {first}, {lane}") if lane else first
-        line, along = (k, column) if product.transposed else (column, k)
-        index = code.let(f"mul nuw nsw i64 {line}, {product.columns if product.transposed else inner}")
-        index = code.let(f"add nuw nsw i64 {index}, {along}")
-        index = code.let(f"add nuw nsw i64 {index}, {head}") if head else index
-        return code.let(f"getelementptr inbounds {element}, ptr {weight}, i64 {index}")
-
-    def store(k: str, value: str) -> None:
-        line = code.let(f"mul nuw nsw i64 {k}, {step}")
-        at = code.let(f"getelementptr inbounds {element}, ptr {place}, i64 {line}")
-        code.do(f"store {vector.type} {value}, ptr {at}, align {vector.lanes * vector.bytes}")
-
-    turned = inner // vector.lanes * vector.lanes if whole and not product.transposed else 0
-    if turned:
-        with code.loop("0", str(turned), vector.lanes) as k:
-            lines = [
-                code.let(f"load {vector.type}, ptr {address(k, lane)}, align {vector.bytes}")
-                for lane in range(vector.lanes)
-            ]
-            for n, line in enumerate(_turn(code, vector, lines)):
-                store(code.let(f"add nuw nsw i64 {k}, {n}"), line)
-    if turned == inner:
-        return
-    with code.loop(str(turned), str(inner)) as k:
-        if whole and product.transposed:
-            value = code.let(f"load {vector.type}, ptr {address(k, 0)}, align {vector.bytes}")
-        else:
-            value = _gather(code, vector, [address(k, lane) for lane in range(lanes)])
-        store(k, value)
-
-
-def _gather(code: Code, vector: Vector, places: Sequence[str]) -> str:
-    """Single elements as a vector, zero where there is none."""
-    value = tiles.zero(vector)
-    for lane, place in enumerate(places):
-        one = code.let(f"load {vector.element}, ptr {place}, align {vector.bytes}")
-        if vector.lanes == 1:
-            return one
-        value = code.let(f"insertelement {vector.type} {value}, {vector.element} {one}, i64 {lane}")
-    return value
-
-
-def _turn(code: Code, vector: Vector, lines: list[str]) -> list[str]:
-    """The transpose of a square of lanes: as many rounds of interleaving as the lanes' number has bits."""
-    lanes, half = vector.lanes, vector.lanes // 2
-    masks = []
-    for start in (0, half):
-        index = [f"i32 {i + side * lanes}" for i in range(start, start + half) for side in (0, 1)]
-        masks.append(f"<{lanes} x i32> <{', '.join(index)}>")
-    for _ in range(lanes.bit_length() - 1):
-        lines = [
-            code.let(f"shufflevector {vector.type} {lines[i]}, {vector.type} {lines[i + half]}, {mask}")
-            for i in range(half)
-            for mask in masks
-        ]
-    return lines
+    across, along = (1, product.columns) if product.transposed else (product.inner, 1)
+    start = product.start * across + product.head * product.columns * product.inner
+    shift = code.let(f"mul nuw nsw i64 {unit}, {across}")
+    shift = code.let(f"add nuw nsw i64 {shift}, {start}")
+    # no "inbounds": beyond the last column nothing is read
+    source = code.let(f"getelementptr {vector.element}, ptr {weight}, i64 {shift}")
+    common = f"ptr {source}, i64 {across}, i64 {along}, ptr {place}, i64 {vectors * vector.lanes}, i64 {product.inner}"
+    is_full = code.let(f"icmp ult i64 {unit}, {full * vector.lanes}")
+    with code.when(is_full):
+        code.do(f"call void @{'lines' if product.transposed else 'turn'}({common}, i64 {vector.lanes})")
+    if rest or panel.tiles * panel.units > full:
+        is_last = code.let(f"icmp eq i64 {unit}, {full * vector.lanes}")
+        columns = code.let(f"select i1 {is_last}, i64 {rest}, i64 0")
+        beyond = code.let(f"icmp uge i64 {unit}, {full * vector.lanes}")
+        with code.when(beyond):
+            code.do(f"call void @pick({common}, i64 {columns})")
