@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -588,3 +590,18 @@ def test_other_refusals() -> None:
     mixed.bias_ih = nn.Parameter(mixed.bias_ih.double())
     with pytest.raises(Refused):
         traced(mixed)
+
+
+def test_picking_by_a_list_of_bools() -> None:
+    agree(cell_of(lambda s, x, h: h + h[:, [True, False, True, False, False, False]].repeat(1, 3)))
+    agree(cell_of(lambda s, x, h: h * h[:, [True] * H]))
+
+
+def test_a_trace_in_a_fresh_process_imports_nothing() -> None:
+    """What torch imports when it is first asked (sympy, dynamo) costs more than the whole compiler."""
+    code = (
+        "import sys, ostinato; from ostinato.compiler.trace import trace; before = set(sys.modules); "
+        "trace(ostinato.LSTMCell(3, 4)._frozen_view(), 3, {}, {}); print(*(set(sys.modules) - before))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

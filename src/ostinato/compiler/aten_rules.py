@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ostinato.compiler.rules_fill import FILL_RULES, FILLS, WRITES
 from ostinato.compiler.rules_pointwise import POINTWISE_RULES
 from ostinato.compiler.rules_product import PRODUCT_RULES
 from ostinato.compiler.rules_reduce import REDUCE_RULES
-from ostinato.compiler.rules_shape import FILLS, SHAPE_RULES, WIDENING, WRITES
+from ostinato.compiler.rules_shape import SHAPE_RULES, WIDENING
 from ostinato.compiler.traced import Maker, Value
 
 
@@ -25,7 +26,7 @@ def clip_gradient(m: Maker, v: Value, limit: float) -> Value:
 RULES: dict[str, Callable[..., Any]] = {
     **{
         f"aten::{name}": rule
-        for table in (POINTWISE_RULES, SHAPE_RULES, REDUCE_RULES, PRODUCT_RULES)
+        for table in (POINTWISE_RULES, SHAPE_RULES, FILL_RULES, REDUCE_RULES, PRODUCT_RULES)
         for name, rule in table.items()
     },
     "aten::detach": detach,

@@ -37,40 +37,30 @@ def clip_gradient(x: Tensor, limit: float) -> Tensor:
         raise InvalidType(f"limit must be a number, got {limit!r} of type {type(limit).__name__}")
     if not limit > 0:
         raise InvalidValue(f"limit must be greater than zero, got {limit}")
-    result: Tensor = torch.ops.ostinato.clip_gradient(x, float(limit))
+    transformed = torch._C._are_functorch_transforms_active()
+    result: Tensor = (_Transformed.apply if transformed else torch.ops.ostinato.clip_gradient)(x, float(limit))
     return result
 
 
-def _below(x: Tensor, limit: float) -> Tensor:
-    with torch._C._AutoDispatchBelowAutograd():
-        result: Tensor = torch.ops.ostinato.clip_gradient(x, limit)
-    return result
+def _setup(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+    ctx.limit = inputs[1]
 
 
-def _differentiable(x: Tensor, limit: float) -> Tensor:
-    if x.requires_grad and torch.is_grad_enabled():
-        result: Tensor = _Clip.apply(x, limit)
-        return result
-    return _below(x, limit)
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    return grad.clamp(-ctx.limit, ctx.limit), None
 
 
-class _Clip(torch.autograd.Function):
-    """The operation's derivative; itself differentiable."""
+class _Transformed(torch.autograd.Function):
+    """The same under torch.func's transforms, which look into no operation that was registered from Python."""
 
     generate_vmap_rule = True
+    setup_context = staticmethod(_setup)
+    backward = staticmethod(_backward)
 
     @staticmethod
     def forward(x: Tensor, limit: float) -> Tensor:
-        return _below(x, limit)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        ctx.limit = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0].clamp(-ctx.limit, ctx.limit), None
+        return x.clone()
 
 
 LIBRARY.impl("clip_gradient", lambda x, limit: x.clone(), "CompositeExplicitAutograd")
-LIBRARY.impl("clip_gradient", _differentiable, "Autograd")
+torch.library.register_autograd("ostinato::clip_gradient", _backward, setup_context=_setup, lib=LIBRARY)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ostinato.compiler.clip import clip_gradient
 from ostinato.compiler.graph import Graph, Node
 
 POINTWISE: dict[str, Callable[..., Tensor]] = {
@@ -116,7 +117,7 @@ def evaluate(node: Node, inputs: tuple[Any, ...], rows: int, like: Tensor) -> An
     if op == "detach":
         return inputs[0].detach()
     if op == "clip_gradient":
-        return ClipGradient.apply(inputs[0], node["limit"])
+        return clip_gradient(inputs[0], node["limit"])
     if op == "aten":
         return _aten(node, inputs)
     if op in NORMALISING:
@@ -182,19 +183,6 @@ NORMALISING: dict[str, Callable[[Node, Tensor], Tensor]] = {
     "layer_norm": lambda node, v: F.layer_norm(v, node.shape[-1:], eps=node["eps"]),
 }
 """Over the last axis; differentiated as torch does it, and then expanded (``expand.py``). No weights of their own."""
-
-
-class ClipGradient(torch.autograd.Function):
-    """The value itself; its gradient is clamped to ±limit."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, limit: float) -> Tensor:
-        ctx.limit = limit
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0].clamp(-ctx.limit, ctx.limit), None
 
 
 def _aten(node: Node, inputs: tuple[Any, ...]) -> Any:

@@ -6,9 +6,6 @@ read. So the graph has values only, as if the step had never written anything.
 
 from __future__ import annotations
 
-import linecache
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,41 +14,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ostinato.compiler import aten_rules
 from ostinato.compiler.graph import Node
+from ostinato.compiler.lines import Escapes, locate
 from ostinato.compiler.refusal import Refused
 from ostinato.compiler.rules_shape import FEW
 from ostinato.compiler.traced import Maker, Value
-
-LIBRARIES = tuple(os.path.dirname(os.path.abspath(f)) + os.sep for f in (torch.__file__, __file__))
-"""Where a line is not the user's."""
-
-TRACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "trace.py")
-"""What runs the step: no frame above it is of interest."""
-
-APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
-
-
-def _property(name: str, access: str = "__get__") -> Any:
-    return getattr(getattr(torch.Tensor, name), access)
-
-
-ESCAPES = {
-    torch.Tensor.tolist: "takes values out of their tensor",
-    torch.Tensor.numpy: "takes values out of their tensor",
-    torch.Tensor.__array__: "takes values out of their tensor",
-    torch.Tensor.data_ptr: "looks at memory rather than at values",
-    torch.Tensor.register_hook: "watches a gradient; ostinato's clip_gradient bounds one",
-    torch.Tensor.requires_grad_: "changes what wants a gradient",
-    torch.Tensor.backward: "computes a gradient within the step",
-    _property("requires_grad"): "asks whether a tensor wants a gradient",
-    _property("requires_grad", "__set__"): "changes what wants a gradient",
-    _property("grad"): "reads a gradient within the step",
-}
-"""What a step can do with a tensor that makes no operation."""
+from ostinato.compiler.undo import PARTS, UNDO
 
 DROPOUT = {"aten::_scaled_dot_product_flash_attention_for_cpu": 3, "aten::_scaled_dot_product_attention_math": 4}
 """Operations that are random only with a dropout, and which argument that is."""
@@ -137,7 +108,7 @@ class Recorder(TorchDispatchMode):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """The block in which the step runs."""
-        with _Escapes(self.maker), self:
+        with Escapes(), self:
             yield
 
     def argument(self, tensor: Tensor, value: Value, owner: str) -> None:
@@ -384,55 +355,6 @@ def _itself(value: Value) -> Value:
     return value
 
 
-aten = torch.ops.aten
-
-
-def _reshape(base: Tensor, out: Tensor, args: Any, outs: Any, n: int) -> tuple[Any, list[Any]]:
-    return aten.reshape.default, [list(base.shape)]
-
-
-def _permute(base: Tensor, out: Tensor, args: Any, outs: Any, n: int) -> tuple[Any, list[Any]]:
-    dims = [d % base.dim() for d in args[1]]
-    return aten.permute.default, [[dims.index(d) for d in range(base.dim())]]
-
-
-def _slice(base: Tensor, out: Tensor, args: Any, outs: Any, n: int) -> tuple[Any, list[Any]]:
-    return aten.slice_scatter.default, list(args[1:])
-
-
-def _select(base: Tensor, out: Tensor, args: Any, outs: Any, n: int) -> tuple[Any, list[Any]]:
-    return aten.select_scatter.default, list(args[1:])
-
-
-def _split(base: Tensor, out: Tensor, args: Any, outs: Any, n: int) -> tuple[Any, list[Any]]:
-    dim = args[2] if len(args) > 2 else 0
-    start = sum(o.shape[dim] for o in outs[:n])
-    return aten.slice_scatter.default, [dim, start, start + out.shape[dim]]
-
-
-def _unbind(base: Tensor, out: Tensor, args: Any, outs: Any, n: int) -> tuple[Any, list[Any]]:
-    return aten.select_scatter.default, [args[1] if len(args) > 1 else 0, n]
-
-
-PARTS = {
-    "aten::slice": _slice,
-    "aten::select": _select,
-    "aten::split": _split,
-    "aten::split_with_sizes": _split,
-    "aten::unbind": _unbind,
-}
-"""Views of a part: the operation, and its further arguments, that puts a new part into the whole."""
-
-UNDO = {
-    **PARTS,
-    **{f"aten::{n}": _reshape for n in ("view", "_reshape_alias", "unsqueeze", "squeeze", "alias", "lift_fresh")},
-    "aten::permute": _permute,
-    "aten::t": lambda base, out, args, outs, n: (aten.t.default, []),
-    "aten::transpose": lambda base, out, args, outs, n: (aten.transpose.int, list(args[1:])),
-}
-"""Views of the whole: the operation that gives the whole back."""
-
-
 def tensors(*given: Any) -> Iterator[Tensor]:
     """Every tensor among arguments."""
     for value in given:
@@ -442,33 +364,3 @@ def tensors(*given: Any) -> Iterator[Tensor]:
             yield from tensors(*value)
         elif isinstance(value, dict):
             yield from tensors(*value.values())
-
-
-def locate() -> tuple[str, str]:
-    """The user's line that is being run, and the name of the autograd.Function it runs in, if it does."""
-    source, function = "", ""
-    frame = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename != TRACE:
-        code = frame.f_code
-        if code is APPLY:
-            function = getattr(frame.f_locals.get("cls"), "__name__", "?")
-        if not source and not code.co_filename.startswith(LIBRARIES):
-            text = linecache.getline(code.co_filename, frame.f_lineno).strip()
-            text = text if len(text) <= 60 else text[:59] + "…"
-            source = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}: {text}".rstrip(": ")
-        frame = frame.f_back  # type: ignore[assignment]
-    return source, function
-
-
-class _Escapes(TorchFunctionMode):
-    """Refuses what takes values, or memory, out of tensors without making an operation."""
-
-    def __init__(self, maker: Maker) -> None:
-        super().__init__()
-        self.maker = maker
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        why = ESCAPES.get(func)
-        if why is not None:
-            raise Refused(f"Tensor.{getattr(func, '__name__', 'property')}: the step {why}", locate()[0])
-        return func(*args, **(kwargs or {}))
