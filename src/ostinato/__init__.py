@@ -9,6 +9,7 @@ from ostinato.cells.elman import ElmanCell, RNNCell
 from ostinato.cells.gru import GRUCell
 from ostinato.cells.lstm import LSTMCell
 from ostinato.engines.choose import engine
+from ostinato.inspection.check import check
 from ostinato.inspection.explain import explain
 from ostinato.inspection.tape import record
 from ostinato.layers.interchange import replace_, to_torch
@@ -36,6 +37,7 @@ __all__ = [
     "Recurrent",
     "Stream",
     "__version__",
+    "check",
     "engine",
     "explain",
     "functional",
