@@ -188,7 +188,7 @@ def close(got: Tensor, want: Tensor, what: str, tolerance: float, moved: Tensor 
     got, want = got[~odd], want[~odd]
     if not want.numel():
         return
-    allowed = tolerance * (1e-3 + want.abs().max())
+    allowed = tolerance * (0.05 + want.abs().max())
     if moved is not None:
         shift = (moved.to(torch.float64).reshape(odd.shape)[~odd] - want).abs().nan_to_num(float("inf"))
         allowed = allowed + 4 * shift.max()
