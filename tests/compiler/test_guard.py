@@ -315,3 +315,27 @@ def test_a_key_is_the_same_in_every_process_and_another_for_other_code(tmp_path)
     assert keys[0] == keys[1]
     assert keys[0][0] != keys[2][0]
     assert keys[0][1] == keys[2][1]
+
+
+class ByName(ostinato.Cell):
+    """Reaches a method, and a module of the user's, without naming them in the code that runs."""
+
+    def gate_0(self, value):
+        return torch.tanh(value)
+
+    def step(self, x, h):
+        import module_of_the_user
+
+        return getattr(self, f"gate_{0}")(h) * module_of_the_user.GAIN
+
+
+def test_what_is_reached_by_getattr_and_by_an_import_within_the_step(cell, monkeypatch) -> None:
+    bound = ByName(2, 3)._frozen_view()
+    guard = Guard.of(bound)
+    assert guard.holds(bound)
+    with monkeypatch.context() as within:
+        within.setattr(module, "GAIN", 5.0)
+        assert not guard.holds(bound)
+    assert guard.holds(bound)
+    monkeypatch.setattr(ByName, "gate_0", lambda self, value: value)
+    assert not guard.holds(bound)
