@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.func import functional_call, grad, jvp, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import ostinato
 from ostinato.engines.twice import Twice
@@ -48,6 +49,12 @@ def test_along_a_direction(cell, x) -> None:
         dual = torch.autograd.forward_ad.make_dual(x, along)
         _, tangent = torch.autograd.forward_ad.unpack_dual(layer(dual)[0])
     torch.testing.assert_close(tangent, expected)
+
+
+def test_a_tracer_sees_the_steps(x) -> None:
+    layer = make(PeepholeLSTMCell)
+    graph = make_fx(lambda v: layer(v)[0])(x)
+    torch.testing.assert_close(graph(2 * x), layer(2 * x)[0])
 
 
 def test_tensors_of_other_kinds(x) -> None:

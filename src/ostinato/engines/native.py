@@ -34,6 +34,8 @@ def why_not(input: Tensor) -> str | None:
         return "kernels have no forward-mode derivative"
     if torch.is_autocast_enabled("cpu"):
         return "kernels run in one precision, and autocast mixes two"
+    if torch._C._len_torch_dispatch_stack():
+        return "a mode watches every operation (a tracer, a counter), and cannot look into a kernel"
     if torch._C._get_tracing_state() is not None:
         return "torch.jit.trace and the older ONNX exporter cannot look into a kernel"
     return kernels.why_not()

@@ -18,8 +18,8 @@ def check(call: LayerCall) -> bool:
     """Try each direction's step on the first step's rows: twice, in reverse order, and the first row alone.
 
     Returns:
-        Whether there was anything to try: not without rows or numbers, as under torch.compile, torch.func's transforms
-        and on the meta device.
+        Whether there was anything to try: not without rows or numbers, as under torch.compile, a tracer, torch.func's
+        transforms and on the meta device.
 
     Raises:
         CellError: the step writes to an argument, gives two results for one input, keeps something in the cell, or
@@ -56,6 +56,7 @@ def _without_numbers(value: Tensor) -> bool:
         or value.is_meta
         or type(value) not in (Tensor, nn.Parameter)
         or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
     )
 
 

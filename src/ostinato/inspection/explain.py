@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from ostinato.engines.compiled import Compiled
 from ostinato.errors import InvalidType
 from ostinato.inspection.compiled_text import describe
+from ostinato.layers.compiling import unknown_streams
 from ostinato.layers.recurrent import Recurrent
 
 
@@ -106,7 +107,7 @@ def explain(layer: Recurrent, *, detail: bool = False, code: bool = False) -> Ex
 
 def _compiled(layer: Recurrent, code: bool) -> tuple[tuple[str, str], ...]:
     """The compiled steps, each with the places that share it."""
-    if layer.unknown_streams() is not None:
+    if unknown_streams(layer) is not None:
         return ()
     shared: dict[int, tuple[Compiled, list[str]]] = {}
     for slot, made in zip(layer.slots, layer.compiled(), strict=True):

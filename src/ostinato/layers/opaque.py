@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,43 +11,15 @@ from torch.nn.functional import dropout as drop
 
 from ostinato.cells import binding
 from ostinato.cells.cell import Cell
-from ostinato.compiler.refusal import Refused
-from ostinato.engines import kernels, known, native, operator
+from ostinato.engines import known, native, operator
 from ostinato.engines.choose import impossible
-from ostinato.engines.compiled import Compiled, plan_of
 from ostinato.errors import InvalidShape
 from ostinato.layers.batch import Batch
+from ostinato.layers.compiling import Text
 from ostinato.layers.streams import Streams, sort_streams
 
 if TYPE_CHECKING:
     from ostinato.layers.recurrent import Recurrent
-
-Text = tuple[str, tuple[tuple[str, ...], ...]]
-"""A layer's program, and for each direction the paths of the tensors it reads in the cell."""
-
-
-def programs(
-    layers: list[tuple[binding.Slot, ...]],
-    compile: Callable[[binding.Slot], Compiled | Refused],
-    streams: tuple[known.Kind, ...],
-    constants: tuple[known.Kind, ...],
-) -> tuple[Text, ...] | str:
-    """Every layer's program as text, or why there is none."""
-    if (why := kernels.why_not()) is not None:
-        return why
-    texts: list[Text] = []
-    for slots in layers:
-        directions = []
-        for slot in slots:
-            made = compile(slot)
-            if isinstance(made, Refused):
-                return str(made)
-            directions.append(made)
-        names = slots[0].template.streams()
-        own = [tuple(kind[0] for kind in part if kind[0] in names) for part in (streams, constants)]
-        plan = plan_of(tuple(directions), own[0], own[1])
-        texts.append((plan.text, tuple(d.tensors for d in directions)))
-    return tuple(texts)
 
 
 def run(

@@ -18,7 +18,7 @@ from ostinato.engines import aten, choose, known, loop, native, purity
 from ostinato.engines.call import LayerCall, States, Step
 from ostinato.engines.compiled import Compiled
 from ostinato.errors import CellError
-from ostinato.layers import build, opaque, states
+from ostinato.layers import build, compiling, opaque, states
 from ostinato.layers.batch import Batch
 from ostinato.layers.sequences import last_step
 from ostinato.layers.states import Network, StateShape, suffix
@@ -116,8 +116,8 @@ class Recurrent(nn.Module):
         # The modes (training or not) in which the steps are known to be pure: dropout in a step shows in one of them.
         self._pure_in = {True, False} if ours else set()
         # The keywords of the last call, by name, width and dtype: what explain needs to know of them.
-        self._last_streams: tuple[tuple[known.Kind, ...], tuple[known.Kind, ...]] | None = None
-        self._said_why = False
+        self.last_streams: tuple[tuple[known.Kind, ...], tuple[known.Kind, ...]] | None = None
+        self.said_why = False
         states.make_initial(self, initial_state, self._shape, device, dtype)
 
     def _build(self, widths: tuple[int, ...], device: Any, dtype: torch.dtype | None) -> None:
@@ -158,54 +158,18 @@ class Recurrent(nn.Module):
 
     def choice(self) -> choose.Choice:
         """Which engine runs an ordinary call now, and why."""
-        weight = self._raw_weight()
-        choice = self._choose(torch.empty(0) if weight is None else weight)
-        if choice.engine != "native":
-            return choice
-        if (waiting := self.unknown_streams()) is not None:
-            return choose.Choice("native", f"if its step can be compiled: the first call tells, with {waiting}")
-        refused = next((made for made in self.compiled() if isinstance(made, Refused)), None)
-        if refused is None:
-            return choice
-        if choose.asked(self._engine) == "native":
-            raise choose.impossible("native", str(refused))
-        return choose.Choice("loop", str(refused))
+        return compiling.choice(self)
 
     def compiled(self) -> list[Compiled | Refused]:
         """What each place's step was compiled to, or why it was not; the places in the order of :attr:`slots`."""
-        wants_grad = torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
-        with torch.no_grad(), torch.random.fork_rng([]):
-            return [self._compile(slot, wants_grad) for slot in self.slots]
-
-    def _compile(self, slot: binding.Slot, wants_grad: bool) -> Compiled | Refused:
-        cell, given = binding.bind(slot, self), self._last_streams or ((), ())
-        known_names = cell.streams()
-        streams, constants = (tuple(kind for kind in part if kind[0] in known_names) for part in given)
-        weight = self._raw_weight()
-        dtype = torch.get_default_dtype() if weight is None else weight.dtype
-        signature = known.Signature(cell.input_size, dtype, streams, constants, wants_grad)
-        try:
-            return native.ready(slot.template, cell, signature)
-        except Refused as refused:
-            return refused
-
-    def unknown_streams(self) -> str | None:
-        """The keywords a call must give whose width no call has shown yet."""
-        needed = [name for name, need in self._streams.items() if need]
-        return " and ".join(needed) if needed and self._last_streams is None else None
+        return compiling.compiled(self)
 
     @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
     def programs(
         self, wants_grad: bool, streams: tuple[known.Kind, ...], constants: tuple[known.Kind, ...]
-    ) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] | str:
-        """For torch.compile and export: each layer's program as text, and the paths of the tensors it reads in each
-        direction's cell; or why there is none."""
-        self._last_streams = (streams, constants)
-        with known.undisturbed():
-            found = opaque.programs(self._slots, lambda slot: self._compile(slot, wants_grad), streams, constants)
-        if isinstance(found, str) and self._engine == "auto" and self._operator is None:
-            self.say_why(found)
-        return found
+    ) -> tuple[compiling.Text, ...] | str:
+        """For torch.compile and export: each layer's program, or why there is none."""
+        return compiling.programs(self, wants_grad, streams, constants)
 
     def forward(
         self,
@@ -262,7 +226,7 @@ class Recurrent(nn.Module):
         given: Streams = ({}, {})
         if streams or self._streams:
             given = sort_streams(self.cell_type.__name__, batch, self._streams, streams)
-        engine = "loop" if watch is not None or batch.data.shape[0] == 0 else self._choose(batch.data).engine
+        engine = "loop" if watch is not None or batch.data.shape[0] == 0 else self.choose(batch.data).engine
         if engine == "native" and torch.compiler.is_compiling() and not batch.packed:
             engine = "loop"  # the operator was tried, and there is no program for it: dynamo may trace the steps
         if engine == "aten" and self._fits_one_call(batch):
@@ -319,7 +283,8 @@ class Recurrent(nn.Module):
         own = self.named_parameters(recurse=False) if self.initial_state == "learned" else ()
         return [parameter for name, parameter in own if name.startswith("initial_")]
 
-    def _choose(self, data: Tensor) -> choose.Choice:
+    def choose(self, data: Tensor) -> choose.Choice:
+        """Which engine runs this input, for what can be said without a look into the step."""
         own = self._engine if torch.compiler.is_compiling() else choose.asked(self._engine)
         return choose.choose(own, self._operator, self.cell_type.__name__, data)
 
@@ -365,20 +330,9 @@ class Recurrent(nn.Module):
         except Refused as refused:
             if choose.asked(self._engine) == "native":
                 raise choose.impossible("native", f"{self.cell_type.__name__}.step: {refused}") from refused
-            self.say_why(str(refused))
+            compiling.say_why(self, str(refused))
             return loop.run(call)
         return native.run(call, plan)
-
-    def say_why(self, refused: str) -> None:
-        """Warn, once a layer, that the loop runs for want of a compiled step."""
-        name = self.cell_type.__name__
-        if not self._said_why:
-            self._said_why = True
-            warnings.warn(
-                f"{name} runs step by step in the loop engine, which is slower: {refused}; engine='loop' says that it "
-                "is meant, and ostinato.explain(layer) says more",
-                stacklevel=build.caller_level(),
-            )
 
     def _layer_call(
         self,
@@ -399,7 +353,7 @@ class Recurrent(nn.Module):
         if not self._streams:
             return LayerCall(cells, steps, data, initial, {}, {}, batch.batch_sizes, templates)
         own = [{name: value for name, value in part.items() if name in self._streams_of[k]} for part in given]
-        self._last_streams = known.kinds(given[0]), known.kinds(given[1])
+        self.last_streams = known.kinds(given[0]), known.kinds(given[1])
         return LayerCall(cells, steps, data, initial, own[0], own[1], batch.batch_sizes, templates)
 
     def last(self, output: Tensor | PackedSequence, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
