@@ -39,6 +39,7 @@ class Call:
         self.sums: Tensor | None = None
         self._held: list[Tensor] = []
         self._finals: dict[str, Tensor] = {}
+        self._inner: list[tuple[int, int]] = []
         index = self.index
         values[index["steps"]], values[index["rows"]], values[index["total"]] = steps, rows, total
         values[index["descending"]] = int(descending)
@@ -114,17 +115,18 @@ class Call:
         machine, index, values = self.machine, self.index, self.values
         size, lanes, about = machine.dtype.itemsize, machine.lanes, machine.about
         position = about.packed // size
-        places = []
-        for width in about.temporaries.values():
-            places.append(position)
+        inner = self._inner + [(index[name], width) for name, width in about.temporaries.items()]
+        for n, (at, width) in enumerate(inner):
+            values[at] = position * size
+            if n >= len(self._inner):
+                values[at + 1] = width
             position += -(-width * self.rows // lanes) * lanes
         memory = torch.empty(position + 2 * lanes, dtype=machine.dtype)
         self._held.append(memory)
         base = -(-memory.data_ptr() // 64) * 64
         values[index["packed"]] = base
-        for (name, width), place in zip(about.temporaries.items(), places, strict=True):
-            at = index[name]
-            values[at], values[at + 1] = base + place * size, width
+        for at, _ in inner:
+            values[at] += base
         if machine.layout.sum_width:
             self.sums = torch.zeros(number, 2, machine.layout.sum_width, dtype=machine.dtype)
             values[index["sums"]] = self.sums.data_ptr()
