@@ -90,8 +90,6 @@ def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
     return output, tuple(finals)
 
 
-# AOTAutograd cannot trace torch's LSTM for training: torch.compile breaks its graph here, as it does for torch.nn's.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def run_stack(
     name: str,
     input: Tensor,
@@ -103,9 +101,12 @@ def run_stack(
     batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A whole stack without dropout in one call: states (D·L, B, ·), weights in torch's order."""
-    if input.is_cuda and torch.is_grad_enabled():
-        return _twice(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
-    return _run_stack(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
+    run = _twice if input.is_cuda and torch.is_grad_enabled() else _run_stack
+    if torch.compiler.is_compiling():
+        # AOTAutograd cannot trace torch's LSTM for training: the graph breaks here, as it does for torch.nn's.
+        # Not as a decorator: that would import the whole of torch._dynamo, most of a second, with this package.
+        run = torch.compiler.disable(run)
+    return run(name, input, states, weights, bias, layers, bidirectional, batch_sizes)
 
 
 def _twice(

@@ -28,6 +28,12 @@ Watch = Callable[[str, Cell], Step]
 """Given a cell's place (``l0``, ``l0_reverse``, …) and the bound cell: the function to call instead of its step."""
 
 
+def _constant(function: Any) -> Any:
+    """What torch.compiler.assume_constant_result does to a function, without importing torch._dynamo to do it."""
+    function._dynamo_marked_constant = True
+    return function
+
+
 class Recurrent(nn.Module):
     """A network of any cell: stacked, in one or two directions, over sequences of any and of different lengths.
 
@@ -164,7 +170,7 @@ class Recurrent(nn.Module):
         """What each place's step was compiled to, or why it was not; the places in the order of :attr:`slots`."""
         return compiling.compiled(self)
 
-    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    @_constant
     def programs(
         self, wants_grad: bool, streams: tuple[known.Kind, ...], constants: tuple[known.Kind, ...]
     ) -> tuple[compiling.Text, ...] | str:
