@@ -1,0 +1,107 @@
+"""Kernels on memory that ends, or begins, at a page nobody may touch: a byte too far ends the process.
+
+``python -m tests.support.guarded run`` is what the tests start; it prints how many cells it has run on which side.
+``... beyond before|after`` tries the guard itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from tests.support.kernels import Made, change, compare, every, seeds_of
+
+PAGE = mmap.PAGESIZE
+FRESH = {
+    torch.ops.aten.empty.memory_format,
+    torch.ops.aten.empty_like.default,
+    torch.ops.aten.new_empty.default,
+    torch.ops.aten.zeros.default,
+    torch.ops.aten.zeros_like.default,
+    torch.ops.aten.new_zeros.default,
+    torch.ops.aten.clone.default,
+}
+"""Operations whose result a kernel may be given to read or to write."""
+
+
+class Guarded(TorchDispatchMode):
+    """New tensors lie right before a page without rights (``"before"``) or right after one."""
+
+    def __init__(self, side: str) -> None:
+        super().__init__()
+        self.side = side
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.mmap.restype = ctypes.c_void_p
+        self.libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+        self.libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        return self.moved(made) if func in FRESH else made
+
+    def moved(self, value: Tensor) -> Tensor:
+        """The same values, contiguous, beside the page."""
+        size = value.numel() * value.element_size()
+        if not size:
+            return value
+        pages = -(-size // PAGE)
+        start = self.libc.mmap(None, (pages + 2) * PAGE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        assert start not in (None, ctypes.c_void_p(-1).value), os.strerror(ctypes.get_errno())
+        assert self.libc.mprotect(start + PAGE, pages * PAGE, mmap.PROT_READ | mmap.PROT_WRITE) == 0
+        begin = start + PAGE if self.side == "after" else start + (pages + 1) * PAGE - size
+        memory = (ctypes.c_char * size).from_address(begin)
+        new = torch.frombuffer(memory, dtype=value.dtype).view(value.shape)
+        return new.copy_(value)
+
+
+def run(side: str) -> int:
+    """Every cell on awkward widths; what comes out is compared, too. Returns how many were run."""
+    from tests.compiler.test_kernel import OWN, made, sized
+
+    cells: list[Callable[[], Made]] = [lambda: sized("LSTM", 17), lambda: sized("GRU", 5), lambda: sized("RNN", 33)]
+    cells += [lambda: sized("LSTMP", 3), lambda: sized("peephole", 9), lambda: sized("two widths", 7)]
+    cells += [lambda: sized("Elman", 16), lambda: sized("LSTM", 64)]
+    cells += [lambda name=name: made(name) for name in (*OWN, "LayerNorm", "heads", "delay", "time gap and speaker")]
+    torch.manual_seed(0)
+    for number, cell in enumerate(cells):
+        own = cell()
+        dtype = torch.float64 if number % 2 else torch.float32
+        for geometry in ({"steps": 2, "rows": 7}, {"rows": 5, "sizes": [4, 3, 1, 0], "reverse": True, "directions": 2}):
+            loops, guard = own.loops(dtype=dtype, **geometry), Guarded(side)
+            seeds = seeds_of(own.program, loops, dtype)
+            guarded = [change(loop, guard.moved) for loop in loops]
+            if geometry.get("sizes"):
+                sizes = guard.moved(torch.tensor(geometry["sizes"]))
+                guarded = [replace(loop, batch_sizes=sizes) for loop in guarded]
+            output = guard.moved(seeds.output) if seeds.output is not None else None
+            finals = [{n: None if g is None else guard.moved(g) for n, g in part.items()} for part in seeds.finals]
+            with guard:
+                compare(own.program, guarded, own.kernel(dtype), replace(seeds, output=output, finals=finals))
+                compare(own.program, guarded, own.kernel(dtype), seeds, wanted=sorted(every(own.program, loops[0]))[:1])
+    return len(cells)
+
+
+def read_beyond(side: str) -> None:
+    """One element beyond what a tensor has: this must end the process."""
+    value = Guarded(side).moved(torch.zeros(3))
+    at = value.data_ptr() + (12 if side == "before" else -4)
+    print(ctypes.c_float.from_address(at).value)
+
+
+if __name__ == "__main__":
+    os.environ["OSTINATO_CACHE"] = "off"
+    torch.set_num_threads(1)
+    if sys.argv[1] == "beyond":
+        read_beyond(sys.argv[2])
+    else:
+        for side in ("before", "after"):
+            print(side, run(side), flush=True)
