@@ -39,8 +39,8 @@ def own() -> Made:
 
 def output(cached: bool | None = None) -> torch.Tensor:
     """What a new kernel puts out; ``cached``: whether its code must come from the disk."""
-    torch.manual_seed(0)
     kernel = Kernel(own().program, torch.float32)
+    torch.manual_seed(0)
     joint, _ = kernel.forward(own().loops(steps=3, rows=2, dtype=torch.float32), save=False)
     assert cached is None or kernel.machine(False).cached is cached
     return joint
