@@ -28,6 +28,11 @@ def why_not(input: Tensor) -> str | None:
         return f"kernels take float32 and float64, and the input is {input.dtype}"
     if type(input) not in PLAIN and not torch.compiler.is_compiling():
         return f"kernels take plain tensors, and the input is a {type(input).__name__}"
+    return why_not_now() or kernels.why_not()
+
+
+def why_not_now() -> str | None:
+    """Why no kernel can run anything now: a transform, a trace or a mode that wants to see every operation."""
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "kernels have no rule for torch.func's transforms"
     if torch.autograd.forward_ad._current_level >= 0:
@@ -38,7 +43,7 @@ def why_not(input: Tensor) -> str | None:
         return "a mode watches every operation (a tracer, a counter), and cannot look into a kernel"
     if torch._C._get_tracing_state() is not None:
         return "torch.jit.trace and the older ONNX exporter cannot look into a kernel"
-    return kernels.why_not()
+    return None
 
 
 def plan(call: LayerCall) -> Plan:

@@ -158,10 +158,15 @@ def share(sizes: Tensor, rows: int, number: int) -> list[int]:
     return [0, *torch.searchsorted(lengths, goals).tolist(), rows]
 
 
+def number_of_threads(machine: Machine, rows: int, groups: int) -> int:
+    """How many threads a step's work is worth."""
+    return threads.most() if machine.about.work * rows * groups >= SHARED_WORK else 1
+
+
 def run(machine: Machine, calls: Sequence[Call]) -> None:
     """Run the directions of a layer, side by side if there are threads for both."""
     groups = len(calls)
-    number = threads.most() if machine.about.work * calls[0].rows * groups >= SHARED_WORK else 1
+    number = number_of_threads(machine, calls[0].rows, groups)
     each = max(1, number // groups) if number % groups == 0 else 1
     for call in calls:
         call.prepare(each)

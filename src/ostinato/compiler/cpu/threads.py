@@ -149,6 +149,17 @@ class Function:
         )
         team.parallel(self._entry, ctypes.addressof(data), threads, 0)
 
+    def standing(self, args: Any, number: int) -> Callable[[], None]:
+        """One group's call with all of it looked up beforehand, for one that is made again and again."""
+        team = _team() if number > 1 else None
+        if team is None:
+            return self.bound(args)
+        data = (ctypes.c_int64 * 4)(team.number, team.size, 1, ctypes.addressof(args))
+        return partial(self._in_team, team.parallel, data, number)
+
+    def _in_team(self, parallel: Callable[..., None], data: Any, number: int) -> None:
+        parallel(self._entry, ctypes.addressof(data), number, 0)
+
     def bound(self, args: Any) -> Callable[[], None]:
         """A call on one thread with all of it looked up beforehand, for one that is made again and again."""
         return partial(self._run, ctypes.c_void_p(ctypes.addressof(args)), ctypes.c_int64(0), ctypes.c_int64(1))
