@@ -27,7 +27,7 @@ def choice(layer: Recurrent) -> choose.Choice:
         EngineError: the engine asked for by name cannot run the layer.
     """
     weight = layer._raw_weight()
-    found = layer.choose(torch.empty(0) if weight is None else weight)
+    found = layer.choose(torch.empty(0) if weight is None else weight.detach().flatten()[:0])
     if found.engine != "native":
         return found
     if (waiting := unknown_streams(layer)) is not None:

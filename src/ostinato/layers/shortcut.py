@@ -45,6 +45,8 @@ class _Layer:
     guard: Guard
     names: tuple[str, ...]
     tensors: list[Tensor]
+    compiled: Compiled | None
+    """What makes the loop's params of the tensors; None where they are the tensors themselves."""
     reads: list[int]
     standing: Standing
     width: int
@@ -79,7 +81,7 @@ class Way:
         for one in self.layers:
             cell = one.cell
             for name, tensor in zip(one.names, one.tensors, strict=True):
-                if own.get(name) is not tensor or not tensor.is_contiguous():
+                if own.get(name) is not tensor:
                     return None
             if list(one.template.__dict__.values()) != one.attributes or not one.guard.holds(cell):
                 return None
@@ -97,7 +99,8 @@ class Way:
         for k, one in enumerate(self.layers):
             output = torch.empty(steps, rows, one.width, dtype=self.dtype)
             own = finals if count == 1 else [final[k] for final in finals]
-            one.standing.run(x, output, own, [one.tensors[n] for n in one.reads])
+            params = one.tensors if one.compiled is None else one.compiled.prepare(one.tensors)
+            one.standing.run(x, output, own, [params[n].contiguous() for n in one.reads])
             x = output
         return x, finals[0] if len(finals) == 1 else tuple(finals)
 
@@ -143,7 +146,7 @@ def _plain(layer: Recurrent) -> bool:
 
 def _fits(plan: Plan) -> bool:
     one = plan.directions[0]
-    return not plan.streams and not plan.constants and one.plain and one.computed is None and not one.hoist.reads
+    return not plan.streams and not plan.constants and one.plain and not one.hoist.reads
 
 
 def _watched() -> bool:
@@ -162,7 +165,6 @@ def _prepare(layer: Recurrent, k: int, plan: Plan, shape: torch.Size) -> _Layer:
     machine = kernel.machine(False)
     width = machine.layout.buffers["output"].width
     sizes = dict(zip(compiled.program.states, cell.state_sizes, strict=True))
-    passed = [compiled.tensors.index(name or "") for name in compiled.passed]
     standing = Standing(machine, shape[0], shape[1], cell.input_size, sizes, compiled.params)
     return _Layer(
         cell,
@@ -171,7 +173,8 @@ def _prepare(layer: Recurrent, k: int, plan: Plan, shape: torch.Size) -> _Layer:
         Guard.of(cell),
         names,
         tensors,
-        [passed[n] for n in standing.params],
+        None if compiled.passed == compiled.tensors else compiled,
+        standing.params,
         standing,
         width,
         cell.state_sizes,
