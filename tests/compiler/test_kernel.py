@@ -111,8 +111,10 @@ def sized(name: str, size: int) -> Made:
     return Made(trace(SIZED[name](size).double(), I, {}, {}))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [*CELLS, *OWN])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*product([*CELLS, *OWN], DTYPES[:1]), *product(["LSTM", "GRU", "LayerNorm", "Elman", *OWN], DTYPES[1:])],
+)
 def test_every_cell(name: str, dtype: torch.dtype) -> None:
     own = made(name)
     for sizes, reverse in product([None, [4, 3, 3, 1, 0]], [False, True]):
@@ -125,7 +127,7 @@ def test_every_cell(name: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
 def test_widths_that_do_not_fill_vectors(name: str, size: int) -> None:
     own = sized(name, size)
-    for dtype in DTYPES if size in (17, 33) else DTYPES[:1]:
+    for dtype in DTYPES if size == 17 else DTYPES[:1]:
         own.check(steps=3, rows=7, dtype=dtype)
         own.check(rows=3, sizes=[3, 2, 2, 0], reverse=True, dtype=dtype)
 
