@@ -30,6 +30,7 @@ class LayerCall:
         constants: a value a sequence, (B, ·), rows in the order of ``states``.
         batch_sizes: (T,) how many rows are active at each step, never growing; on the CPU. None: all of them.
         templates: the lasting cell behind each bound one, which what was compiled for it is kept by.
+        recompute: between forward and backward keep the states of few steps, and run the steps between them again.
     """
 
     cells: tuple[Cell, ...]
@@ -40,3 +41,4 @@ class LayerCall:
     constants: Mapping[str, Tensor] = field(default_factory=dict)
     batch_sizes: Tensor | None = None
     templates: tuple[Cell, ...] = ()
+    recompute: bool = False

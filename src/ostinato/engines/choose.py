@@ -32,6 +32,7 @@ BY_RULE = {
     "aten": Choice("aten", "torch has a fused kernel for this cell"),
     "native": Choice("native", "the cell's step is compiled"),
 }
+KEEPS_ALL = "torch's fused kernels keep every step, and recompute='chunks' asks for less"
 OWN = Choice("native", "the compiled step is faster here than torch's fused kernel")
 
 Rule = Callable[[Tensor, bool], bool]
@@ -78,7 +79,7 @@ def asked(own: str) -> str:
     return _override.get() or own
 
 
-def choose(asked_for: str, operator: str | None, cell: str, input: Tensor) -> Choice:
+def choose(asked_for: str, operator: str | None, cell: str, input: Tensor, recompute: bool = False) -> Choice:
     """The rule, for what can be seen without looking into the step.
 
     Args:
@@ -86,19 +87,22 @@ def choose(asked_for: str, operator: str | None, cell: str, input: Tensor) -> Ch
         operator: torch's operator that computes this cell, None for any other cell.
         cell: the cell's name.
         input: the call's.
+        recompute: whether the steps are to be run again in chunks; in a forward without gradients nothing comes of it.
 
     Raises:
         EngineError: an engine was asked for by name and cannot run this.
     """
     if asked_for == "loop":
         return ASKED["loop"]
+    recompute = recompute and torch.is_grad_enabled()
     if asked_for == "aten":
         against = f"{cell} is not one of torch's own cells" if operator is None else aten.why_not(input)
+        against = KEEPS_ALL if recompute and against is None else against
         return ASKED["aten"] if against is None else _impossible("aten", against)
     if asked_for == "native":
         against = native.why_not(input)
         return ASKED["native"] if against is None else _impossible("native", against)
-    if operator is None:
+    if operator is None or recompute:
         against = native.why_not(input)
         return BY_RULE["native"] if against is None else Choice("loop", against)
     rule = NATIVE_IS_FASTER.get(operator)

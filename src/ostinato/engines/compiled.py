@@ -84,6 +84,13 @@ class Compiled:
             for name, passed in zip(self.params, self.passed, strict=True)
         ]
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether the backward does with the output and the tensors themselves."""
+        made = self.program.hoist.outputs
+        kept = (*self.kept_streams, *self.kept_constants)
+        return not (self.program.saved or self.kept_states or any(name in made for name in kept))
+
     @cached_property
     def text(self) -> str:
         """The program as text."""
@@ -103,10 +110,20 @@ class Plan:
     """A layer's programs, one a direction, and the order in which all its tensors are handed on.
 
     That order: x, the streams, the constants, then for each direction its states and its params.
+
+    Attributes:
+        reverse: of each direction, whether it runs from the last step to the first.
     """
 
-    def __init__(self, directions: Sequence[Compiled], streams: Sequence[str], constants: Sequence[str]) -> None:
+    def __init__(
+        self,
+        directions: Sequence[Compiled],
+        streams: Sequence[str],
+        constants: Sequence[str],
+        reverse: Sequence[bool] = (False, True),
+    ) -> None:
         self.directions = tuple(directions)
+        self.reverse = tuple(reverse)
         self.streams = tuple(streams)
         self.constants = tuple(constants)
         self.same = all(d is directions[0] for d in directions)
@@ -122,6 +139,12 @@ class Plan:
             middle = place + len(compiled.program.states)
             self.places.append((place, middle, middle + len(compiled.params)))
             place = middle + len(compiled.params)
+
+    @cached_property
+    def alone(self) -> tuple[Plan, ...]:
+        """Each direction as a plan of its own."""
+        pairs = zip(self.directions, self.reverse, strict=False)
+        return tuple(Plan((compiled,), self.streams, self.constants, (reverse,)) for compiled, reverse in pairs)
 
     @cached_property
     def text(self) -> str:

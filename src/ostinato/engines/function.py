@@ -42,7 +42,7 @@ class RunLayer(torch.autograd.Function):
             place += len(compiled.program.states)
         if all(g is None for g in grads):
             return (None,) * (2 + ctx.count)
-        with _one_precision():
+        with one_precision():
             if torch.is_grad_enabled():
                 return (None, None, *again.gradients(plan, geometry, tensors, grads[0], finals, wanted))
             return (None, None, *_backward(plan, geometry, tensors, kept, grads[0], finals, wanted))
@@ -65,7 +65,7 @@ def _backward(
     return passes.backward(plan, geometry, tensors, output, kept, grad, finals, wanted)
 
 
-def _one_precision() -> AbstractContextManager[Any]:
+def one_precision() -> AbstractContextManager[Any]:
     """A backward inside an autocast block runs in the precision of its forward, which was outside of one."""
     return torch.autocast("cpu", enabled=False) if torch._C._is_any_autocast_enabled() else nullcontext()
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ostinato.cells.cell import check_step
 from ostinato.engines import aten
 from ostinato.engines.call import LayerCall, States
+from ostinato.engines.chunks import cut
+from ostinato.engines.hoist import Geometry
 
 
 def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
@@ -33,6 +36,40 @@ def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
 
 
 def _run_direction(call: LayerCall, direction: int) -> tuple[Tensor, States]:
+    if call.recompute and _can_run_again():
+        return _in_chunks(call, direction)
+    return _steps(call, direction)
+
+
+def _can_run_again() -> bool:
+    """Whether autograd can leave out what it keeps: not under a transform or a tracer, which see no backward."""
+    return (
+        torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and torch.autograd.forward_ad._current_level < 0
+        and torch._C._get_tracing_state() is None
+    )
+
+
+def _in_chunks(call: LayerCall, direction: int) -> tuple[Tensor, States]:
+    """A direction chunk by chunk; autograd keeps each chunk's initial states, and runs it again for its backward."""
+    cells, steps = (call.cells[direction],) * 2, (call.steps[direction],) * 2
+    geometry = Geometry.of(call.input, call.states[direction][0].shape[0], call.batch_sizes)
+    states, outputs = call.states[direction], []
+    for chunk in cut(geometry)[:: -1 if direction else 1]:
+        streams = {name: chunk.of(value) for name, value in call.streams.items()}
+        given = (chunk.of(call.input), (states, states), streams, call.constants, chunk.geometry.batch_sizes)
+        part = LayerCall(cells, steps, *given)
+        # A step is pure: it draws nothing, so that there is no generator to put back.
+        output, states = checkpoint(_steps, part, direction, use_reentrant=False, preserve_rng_state=False)
+        outputs.append(output)
+    if not outputs:
+        return _no_steps(call, direction), states
+    return torch.cat(outputs[:: -1 if direction else 1]), states
+
+
+def _steps(call: LayerCall, direction: int) -> tuple[Tensor, States]:
     cell, step = call.cells[direction], call.steps[direction]
     sizes = None if call.batch_sizes is None else call.batch_sizes.tolist()
     inputs = _frames(call.input, sizes)

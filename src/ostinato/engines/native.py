@@ -15,6 +15,7 @@ from ostinato.engines.call import LayerCall, States
 from ostinato.engines.compiled import Compiled, Plan, plan_of
 from ostinato.engines.function import RunLayer, shaped
 from ostinato.engines.hoist import Geometry
+from ostinato.engines.rerun import RunChunks
 
 DTYPES = (torch.float32, torch.float64)
 PLAIN = (Tensor, nn.Parameter)
@@ -93,7 +94,8 @@ def run(call: LayerCall, plan: Plan) -> tuple[Tensor, tuple[States, ...]]:
         tensors += compiled.prepare(tensors_of_cell(cell, compiled))
     geometry = Geometry.of(call.input, call.states[0][0].shape[0], call.batch_sizes)
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        output, *flat = RunLayer.apply(plan, geometry, *tensors)
+        node = RunChunks if call.recompute else RunLayer
+        output, *flat = node.apply(plan, geometry, *tensors)
         count = len(flat) // len(plan.directions)
         return output, tuple(tuple(flat[d * count : (d + 1) * count]) for d in range(len(plan.directions)))
     done = passes.forward(plan, geometry, tensors, False)

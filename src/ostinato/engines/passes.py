@@ -39,7 +39,7 @@ def forward(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor], save: boo
         hoisted.append(made)
         read = {n: made[n] if n in made else streams[n] for n in compiled.streams}
         held = {n: made[n] if n in made else constants[n] for n in compiled.constants}
-        loops.append(_loop(geometry, read, held, states, params, len(loops) == 1))
+        loops.append(_loop(geometry, read, held, states, params, plan.reverse[len(loops)]))
     dtype = tensors[0].dtype
     if plan.same:
         output, rans = plan.directions[0].kernel(dtype).forward(loops, save)
@@ -92,7 +92,7 @@ def backward(
         column += width
         if output is not None and compiled.output_is is not None:
             trajectories[compiled.output_is] = own
-        loops.append(_loop(geometry, read, held, states, params, len(loops) == 1))
+        loops.append(_loop(geometry, read, held, states, params, plan.reverse[len(loops)]))
         rans.append(Ran(own, {}, saved, trajectories))
         wants.append(outer | _flagged(compiled, place, wanted))
     found = _run_backward(plan, loops, rans, grad_output, grad_finals, wants, tensors[0].dtype)

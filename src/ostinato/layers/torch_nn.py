@@ -58,6 +58,7 @@ class RNN(_TorchLayer):
         dtype: Any = None,
         *,
         engine: str = "auto",
+        recompute: str = "none",
         initial_state: str | nn.Module = "zeros",
         recurrent_init: Init = "uniform",
     ) -> None:
@@ -73,6 +74,7 @@ class RNN(_TorchLayer):
             device=device,
             dtype=dtype,
             engine=engine,
+            recompute=recompute,
             initial_state=initial_state,
             **_given(nonlinearity=(nonlinearity, "tanh"), recurrent_init=(recurrent_init, "uniform")),
         )
@@ -111,6 +113,7 @@ class GRU(_TorchLayer):
         dtype: Any = None,
         *,
         engine: str = "auto",
+        recompute: str = "none",
         initial_state: str | nn.Module = "zeros",
         recurrent_init: Init = "uniform",
     ) -> None:
@@ -126,6 +129,7 @@ class GRU(_TorchLayer):
             device=device,
             dtype=dtype,
             engine=engine,
+            recompute=recompute,
             initial_state=initial_state,
             **_given(recurrent_init=(recurrent_init, "uniform")),
         )
@@ -176,6 +180,7 @@ class LSTM(_TorchLayer):
         dtype: Any = None,
         *,
         engine: str = "auto",
+        recompute: str = "none",
         initial_state: str | nn.Module = "zeros",
         forget_bias: float | None = None,
         recurrent_init: Init = "uniform",
@@ -192,6 +197,7 @@ class LSTM(_TorchLayer):
             device=device,
             dtype=dtype,
             engine=engine,
+            recompute=recompute,
             initial_state=initial_state,
             **_given(
                 proj_size=(proj_size, 0),
