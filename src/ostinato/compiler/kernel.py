@@ -19,6 +19,10 @@ from ostinato.compiler.reference import previous
 Grads = Mapping[str, Tensor | None]
 
 BACKWARD = "backward"
+
+FRESH = 2**25
+"""Bytes from which malloc maps new pages at every call, whose first writing takes longer than a loop's arithmetic."""
+
 THREADS = "each with rows of its own, or, where rows are few or weights many, with columns of all rows"
 
 
@@ -170,7 +174,7 @@ class Kernel:
         buffers = machine.layout.buffers
         names = [name for name in buffers if name.startswith("saved.")]
         widths = [buffers[name].width for name in names]
-        saved = dict(zip(names, output.new_empty(total, sum(widths)).split(widths, 1), strict=True)) if names else {}
+        saved = dict(zip(names, _side_by_side(output, total, widths), strict=True))
         trajectories: dict[str, Tensor] = {}
         for name in self.program.backward.trajectories if self.program.backward and save else ():
             kept = f"traj.{name}" in buffers
@@ -268,6 +272,13 @@ class Kernel:
             {n: finals[f"grad.{n}"] for n in loop.states if n in wanted},
             params,
         )
+
+
+def _side_by_side(like: Tensor, total: int, widths: Sequence[int]) -> Sequence[Tensor]:
+    """(N, ·) each, as parts of one tensor, or apart where that would be more than an allocator hands out again."""
+    if not widths or total * sum(widths) * like.element_size() > FRESH:
+        return [like.new_empty(total, width) for width in widths]
+    return like.new_empty(total, sum(widths)).split(widths, 1)
 
 
 def _call(machine: Machine, loop: Loop, descending: bool) -> Call:
