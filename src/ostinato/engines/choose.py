@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,13 +34,30 @@ BY_RULE = {
     "native": Choice("native", "the cell's step is compiled"),
 }
 KEEPS_ALL = "torch's fused kernels keep every step, and recompute='chunks' asks for less"
-OWN = Choice("native", "the compiled step is faster here than torch's fused kernel")
+OWN = Choice("native", "the cell's step is compiled; short and small calls run in torch's fused kernel")
 
-Rule = Callable[[Tensor, bool], bool]
-"""Given the input, (T, B, I) or (N, I), and whether a gradient is wanted: is native the faster one?"""
 
-NATIVE_IS_FASTER: dict[str, Rule] = {}
-"""By the name of torch's operator (``"lstm"``, ``"gru"``, ``"rnn_tanh"``, ``"rnn_relu"``); aten where there is none."""
+KEEPS_ALL = "torch's fused kernels keep every step for the backward, and recompute='chunks' asks not to"
+
+
+class Work(NamedTuple):
+    """The size of a call: its steps (T; N for packed rows), the rows of all steps (N), and the weights a step reads."""
+
+    steps: int
+    rows: int
+    weights: int
+
+
+STEPS = 16
+"""Calls of fewer steps cost more to hand over than to run."""
+
+TRAINED = {"lstm": 10_000_000}
+"""Multiply-adds of a call from which training is faster compiled, where torch's own kernel has a fused backward."""
+
+
+def native_is_faster(operator: str, work: Work, grad: bool) -> bool:
+    """The rule for torch's own cells, from ``benchmarks/native.py``: by a call's size, never by a measurement."""
+    return work.steps >= STEPS and not (grad and work.rows * work.weights < TRAINED.get(operator, 0))
 
 
 def check(name: str) -> str:
@@ -79,7 +97,14 @@ def asked(own: str) -> str:
     return _override.get() or own
 
 
-def choose(asked_for: str, operator: str | None, cell: str, input: Tensor, recompute: bool = False) -> Choice:
+def choose(
+    asked_for: str,
+    operator: str | None,
+    cell: str,
+    input: Tensor,
+    recompute: bool = False,
+    work: Work | None = None,
+) -> Choice:
     """The rule, for what can be seen without looking into the step.
 
     Args:
@@ -88,6 +113,7 @@ def choose(asked_for: str, operator: str | None, cell: str, input: Tensor, recom
         cell: the cell's name.
         input: the call's.
         recompute: whether the steps are to be run again in chunks; in a forward without gradients nothing comes of it.
+        work: the call's size; None where none is known, as for ``explain``.
 
     Raises:
         EngineError: an engine was asked for by name and cannot run this.
@@ -105,9 +131,10 @@ def choose(asked_for: str, operator: str | None, cell: str, input: Tensor, recom
     if operator is None or recompute:
         against = native.why_not(input)
         return BY_RULE["native"] if against is None else Choice("loop", against)
-    rule = NATIVE_IS_FASTER.get(operator)
-    if rule is not None and rule(input, torch.is_grad_enabled()) and native.why_not(input) is None:
-        return OWN
+    if work is None or native_is_faster(operator, work, torch.is_grad_enabled()):
+        against = native.why_not(input)
+        if against is None:
+            return OWN
     against = aten.why_not(input)
     return BY_RULE["aten"] if against is None else Choice("loop", against)
 

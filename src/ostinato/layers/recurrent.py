@@ -120,6 +120,7 @@ class Recurrent(nn.Module):
         self._output_size = tops[-1].output_size * self._shape.directions
         operators = {aten.operator(slot.template) for layer in self._slots for slot in layer}
         self._operator = operators.pop() if len(operators) == 1 else None
+        self._step_weights = sum(p.numel() for p in self.parameters() if p.dim() > 1)
         self._weight_names = [name + slot.suffix for layer in self._slots for slot in layer for name in slot.parameters]
         self._streams = {name: need for cell in tops for name, need in cell.streams().items()}
         self._streams_of = [frozenset(cell.streams()) for cell in tops]
@@ -318,7 +319,10 @@ class Recurrent(nn.Module):
     def choose(self, data: Tensor) -> choose.Choice:
         """Which engine runs this input, for what can be said without a look into the step."""
         own = self._engine if torch.compiler.is_compiling() else choose.asked(self._engine)
-        return choose.choose(own, self._operator, self.cell_type.__name__, data, self._recompute == "chunks")
+        work = None
+        if own == "auto" and self._operator is not None and data.dim() > 1 and not torch.compiler.is_compiling():
+            work = choose.Work(data.shape[0], data.numel() // data.shape[-1], self._step_weights)
+        return choose.choose(own, self._operator, self.cell_type.__name__, data, self._recompute == "chunks", work)
 
     def _fits_one_call(self, batch: Batch) -> bool:
         dropping = self.dropout > 0 and self.training and self.num_layers > 1
