@@ -15,8 +15,11 @@ LEAST = 16
 
 
 def length(steps: int) -> int:
-    """k, how many steps a chunk has: √T, rounded up."""
-    return max(LEAST, isqrt(max(steps - 1, 0)) + 1)
+    """k, how many steps a chunk has: 2·√T.
+
+    Memory is least somewhat below √T, time falls with k: each chunk has its own products for the weights' gradients.
+    """
+    return max(LEAST, 2 * isqrt(steps))
 
 
 @dataclass(frozen=True)

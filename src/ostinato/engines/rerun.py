@@ -6,7 +6,7 @@
     backward   for each chunk, from the last one run: run it again and keep all, then its backward
 
 Between forward and backward there are T / k states a direction, and within the backward one chunk's values at a time;
-with k near √T both grow as √T.
+with k near √T (:func:`ostinato.engines.chunks.length`) both grow as √T.
 """
 
 from __future__ import annotations

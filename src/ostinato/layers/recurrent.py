@@ -51,9 +51,9 @@ class Recurrent(nn.Module):
         bidirectional: a second run, with parameters of its own, from the end; outputs are joined to 2·H.
         device, dtype: of the parameters.
         engine: ``"auto"``, ``"loop"``, ``"aten"`` or ``"native"``: who runs the time loop. The result is the same.
-        recompute: ``"none"``, or ``"chunks"``: a training step holds the states of every √T-th step instead of what
-            all steps computed, and its backward runs the steps between them again. For long sequences: far less
-            memory for about a third more time, with the same gradients.
+        recompute: ``"none"``, or ``"chunks"``: a training step holds the states of a few steps (some √T) instead of
+            what all steps computed, and its backward runs the steps between them again. For long sequences: far less
+            memory for up to a third more time, with the same gradients. Needs the native engine or the loop.
         initial_state: where a call without ``hx`` begins: ``"zeros"``, ``"learned"`` (parameters
             ``initial_{state}_l{k}[_reverse]`` that begin at zero), or a module, called with the input (T, B, I),
             padding zeroed, or with the call's ``condition``, that returns what ``hx`` would be.
