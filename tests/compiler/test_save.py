@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from ostinato.compiler.cut import Flow
 from ostinato.compiler.pipeline import build
 from ostinato.compiler.program import Program
+from ostinato.compiler.split import TIME
 from ostinato.compiler.verify import verify
 from tests.compiler.cells import CELLS, CONSTANTS, STREAMS, H, I, cell, widths
 
 
 def program(name: str) -> Program:
-    return build(cell(name), I, widths(STREAMS, name), widths(CONSTANTS, name), True).program
+    return build(cell(name), I, widths(STREAMS, name), widths(CONSTANTS, name), True, hoist=TIME).program
 
 
 def kept(p: Program) -> list[int]:

@@ -15,12 +15,13 @@ from ostinato.compiler.interpret import POINTWISE, REDUCTIONS, run
 from ostinato.compiler.pipeline import build
 from ostinato.compiler.program import Program
 from ostinato.compiler.simplify import simplify
+from ostinato.compiler.split import TIME
 from ostinato.compiler.verify import verify
 from tests.compiler.cells import CELLS, CONSTANTS, STREAMS, H, I, cell, widths
 
 
 def program(name: str) -> Program:
-    return build(cell(name), I, widths(STREAMS, name), widths(CONSTANTS, name), True).program
+    return build(cell(name), I, widths(STREAMS, name), widths(CONSTANTS, name), True, hoist=TIME).program
 
 
 def same(graph: Graph) -> Graph:

@@ -7,7 +7,7 @@ import torch
 
 from ostinato.compiler.graph import Builder, Graph
 from ostinato.compiler.interpret import run
-from ostinato.compiler.split import split
+from ostinato.compiler.split import PARAMS, split
 from ostinato.compiler.trace import trace
 from ostinato.compiler.verify import verify
 from tests.compiler.cells import CELLS, CONSTANTS, STREAMS, I, cell, widths
@@ -96,8 +96,9 @@ def test_names_that_the_step_has_already_are_not_taken() -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_a_single_step_may_keep_all_that_reads_a_row(name: str) -> None:
     graph = trace(cell(name), I, widths(STREAMS, name), widths(CONSTANTS, name))
-    made = split(graph, hoist=False)
-    assert not made.hoist.outputs and not made.constant_outputs
+    made = split(graph, hoist=PARAMS)
+    assert not made.hoist.outputs
+    assert not made.constant_outputs
     values = sequences(graph, 1, 3).values
     known = values | run(made.prepare, {n: values[n] for n in made.prepare.inputs})
     got = run(made.step, {n: known[n] for n in made.step.inputs})

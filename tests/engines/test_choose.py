@@ -74,4 +74,4 @@ def test_blocks_are_per_thread() -> None:
         thread.start()
         thread.join()
         assert ostinato.explain(layer).engine == "loop"
-    assert found == ["aten"]
+    assert found == ["native"]

@@ -20,7 +20,8 @@ def test_counts_and_engine() -> None:
         (ostinato.GRU(4, 5), nn.GRU(4, 5)),
     ):
         found = ostinato.explain(layer)
-        assert found.engine == "aten"
+        assert found.engine == "native"
+        assert "short and small calls" in found.why
         assert found.parameters == sum(p.numel() for p in twin.parameters())
         assert _listed(found) == found.parameters
         assert len(str(found).splitlines()) == 1
@@ -47,5 +48,5 @@ def test_the_block_counts() -> None:
 def test_parametrized_weights_are_listed_with_what_is_learnt() -> None:
     layer = nn.utils.parametrizations.weight_norm(ostinato.GRU(3, 4), "weight_hh_l0")
     found = ostinato.explain(layer, detail=True)
-    assert str(found).startswith("GRU(3, 4) runs in the aten engine")
+    assert str(found).startswith("GRU(3, 4) runs in the native engine")
     assert _listed(found) == found.parameters == sum(p.numel() for p in layer.parameters())

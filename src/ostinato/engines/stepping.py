@@ -21,6 +21,7 @@ from ostinato.compiler.cpu.machine import Machine
 from ostinato.compiler.guard import Guard, tensors_of
 from ostinato.compiler.kernel import Kernel
 from ostinato.compiler.refusal import Refused
+from ostinato.compiler.split import PARAMS
 from ostinato.engines import known, native, purity
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.compiled import Compiled
@@ -104,7 +105,7 @@ def _make(cell: Cell, signature: Signature) -> Code:
         if tensor.is_floating_point() and tensor.dtype != signature.dtype:
             raise Refused(f"self.{name} is {tensor.dtype} and the input {signature.dtype}")
     widths = {name: (width, dtype) for name, width, dtype in signature.given}
-    built = pipeline.build(cell, cell.input_size, widths, {}, False, hoist=False)
+    built = pipeline.build(cell, cell.input_size, widths, {}, False, hoist=PARAMS)
     compiled = Compiled(built.program, built.times)
     try:
         code = Code(compiled, Kernel(built.program, signature.dtype).machine(False), guard.holds)

@@ -75,7 +75,7 @@ def explain(layer: Recurrent, *, detail: bool = False, code: bool = False) -> Ex
 
     Example:
         >>> print(ostinato.explain(ostinato.LSTM(4, 5)))
-        LSTM(4, 5) runs in the aten engine (torch has a fused kernel for this cell) and has 220 parameters.
+        LSTM(4, 5) runs in the native engine (the cell's step is compiled; short ...) and has 220 parameters.
         >>> print(ostinato.explain(ostinato.ChoGRU(4, 5, engine="loop"), detail=True))
         ChoGRU(4, 5, engine='loop') runs in the loop engine (asked for) and has 165 parameters.
           states: h, (1, B, 5)
