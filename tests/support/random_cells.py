@@ -219,7 +219,7 @@ class RandomGraph:
 
     def _late(self) -> Node:
         """New values more often than old ones."""
-        at = len(self.pool) - 1 - min(int(self.draw.expovariate(0.4)), len(self.pool) - 1)
+        at = len(self.pool) - 1 - int(min(self.draw.expovariate(0.4), len(self.pool) - 1))
         return self.pool[at]
 
     def _flat(self, value: Node) -> Node:
