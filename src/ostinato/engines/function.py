@@ -61,7 +61,7 @@ def _backward(
     if plan.reads_output:
         output, kept = flat(kept[-1], geometry), kept[:-1]
     if grad is not None:
-        grad = flat(grad, geometry).contiguous()
+        grad = flat(grad, geometry)
     return passes.backward(plan, geometry, tensors, output, kept, grad, finals, wanted)
 
 
