@@ -165,8 +165,8 @@ def test_bytes_kept(name: str) -> None:
         saved(getattr(ostinato, name)(16, 16, engine="native", recompute=how), x) for how in ("none", "chunks")
     )
     assert ours <= theirs
-    # An RNN's backward reads its output, and keeps no more than the initial state beside it.
-    assert 5 * chunked <= ours or chunked <= x[0].numel() * 4
+    # An RNN's backward reads its output, and there is nothing to run again: states beside it are all that is kept.
+    assert 5 * chunked <= ours or chunked == ours < 10 * x[0].numel() * 4
 
 
 def test_bytes_kept_in_both_directions_of_an_own_cell() -> None:

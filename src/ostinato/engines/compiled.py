@@ -86,7 +86,7 @@ class Compiled:
 
     @property
     def keeps_nothing(self) -> bool:
-        """Whether the backward does with the output and the tensors themselves."""
+        """Whether the backward reads nothing but the output and the tensors themselves."""
         made = self.program.hoist.outputs
         kept = (*self.kept_streams, *self.kept_constants)
         return not (self.program.saved or self.kept_states or any(name in made for name in kept))
@@ -139,6 +139,11 @@ class Plan:
             middle = place + len(compiled.program.states)
             self.places.append((place, middle, middle + len(compiled.params)))
             place = middle + len(compiled.params)
+
+    @cached_property
+    def keeps_nothing(self) -> bool:
+        """Whether the backward reads nothing but the output and the tensors themselves."""
+        return all(d.keeps_nothing for d in self.directions)
 
     @cached_property
     def alone(self) -> tuple[Plan, ...]:

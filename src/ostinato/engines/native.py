@@ -94,7 +94,7 @@ def run(call: LayerCall, plan: Plan) -> tuple[Tensor, tuple[States, ...]]:
         tensors += compiled.prepare(tensors_of_cell(cell, compiled))
     geometry = Geometry.of(call.input, call.states[0][0].shape[0], call.batch_sizes)
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        node = RunChunks if call.recompute else RunLayer
+        node = RunChunks if call.recompute and not plan.keeps_nothing else RunLayer
         output, *flat = node.apply(plan, geometry, *tensors)
         count = len(flat) // len(plan.directions)
         return output, tuple(tuple(flat[d * count : (d + 1) * count]) for d in range(len(plan.directions)))

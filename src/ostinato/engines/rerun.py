@@ -5,6 +5,7 @@
     forward    for each chunk, in the direction's own order: run it, keep nothing but the states it began with
     backward   for each chunk, from the last one run: run it again and keep all, then its backward
 
+A layer whose backward reads nothing but inputs and output (a plain RNN) has nothing to run again, and runs at once.
 Between forward and backward there are T / k states a direction, and within the backward one chunk's values at a time;
 with k near √T (:func:`ostinato.engines.chunks.length`) both grow as √T.
 """
@@ -38,8 +39,7 @@ class RunChunks(torch.autograd.Function):
             borders += kept
         output = shaped(output, tensors[0])
         ctx.plan, ctx.geometry, ctx.count = plan, geometry, len(tensors)
-        reads_output = any(c.keeps_nothing for c in plan.directions)
-        ctx.save_for_backward(*tensors, *borders, *((output,) if reads_output else ()))
+        ctx.save_for_backward(*tensors, *borders)
         ctx.set_materialize_grads(False)
         return output, *finals
 
@@ -47,7 +47,7 @@ class RunChunks(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         plan, geometry, wanted = ctx.plan, ctx.geometry, ctx.needs_input_grad[2:]
         saved = ctx.saved_tensors
-        tensors, kept = saved[: ctx.count], saved[ctx.count :]
+        tensors, borders = saved[: ctx.count], saved[ctx.count :]
         if all(g is None for g in grads):
             return (None,) * (2 + ctx.count)
         finals, place = [], 1
@@ -57,7 +57,7 @@ class RunChunks(torch.autograd.Function):
         with one_precision():
             if torch.is_grad_enabled():
                 return (None, None, *again.gradients(plan, geometry, tensors, grads[0], finals, wanted))
-            return (None, None, *_gradients(plan, geometry, tensors, kept, grads[0], finals, wanted))
+            return (None, None, *_gradients(plan, geometry, tensors, borders, grads[0], finals, wanted))
 
 
 def _forward(
@@ -66,16 +66,16 @@ def _forward(
     """Run one direction into ``output``, (N, w).
 
     Returns:
-        Its final states, and for each state the values at the borders between chunks, (chunks - 1, B, ·).
+        Its final states, and for each state the values with which it entered every chunk but the first it ran,
+        (chunks - 1, B, ·).
     """
-    compiled, place = plan.directions[0], plan.places[0]
-    states, borders = list(tensors[place[0] : place[1]]), []
-    if not compiled.keeps_nothing:
-        borders = [s.new_empty(len(chunks) - 1, *s.shape) for s in states]
-    for n, chunk in _in_order(plan, chunks):
-        if borders and (border := _border(plan, n)) in range(len(chunks) - 1):
+    first, middle, _ = plan.places[0]
+    states = list(tensors[first:middle])
+    borders = [s.new_empty(len(chunks) - 1, *s.shape) for s in states]
+    for n, chunk in enumerate(_in_order(plan, chunks)):
+        if n:
             for kept, state in zip(borders, states, strict=True):
-                kept[border] = state
+                kept[n - 1] = state
         done = passes.forward(plan, chunk.geometry, _given(plan, chunk, tensors, states), False)
         output[chunk.rows] = done.output
         states = done.finals[0]
@@ -86,7 +86,7 @@ def _gradients(
     plan: Plan,
     geometry: Geometry,
     tensors: Sequence[Tensor],
-    kept: Sequence[Tensor],
+    borders: Sequence[Tensor],
     grad_output: Tensor | None,
     grad_finals: Sequence[Sequence[Tensor | None]],
     wanted: Sequence[bool],
@@ -94,20 +94,17 @@ def _gradients(
     """Gradients of ``tensors`` where ``wanted``: what ``passes.backward`` returns."""
     chunks, widths = cut(geometry), _widths(plan)
     totals = [torch.zeros_like(t) if flag else None for t, flag in zip(tensors, wanted, strict=True)]
-    rest, start = iter(kept), 0
+    rest, start = iter(borders), 0
     for alone, place, finals, width in zip(plan.alone, plan.places, grad_finals, widths, strict=True):
-        compiled = alone.directions[0]
-        borders = [] if compiled.keeps_nothing else [next(rest) for _ in compiled.program.states]
-        columns = slice(start, start + width)
+        part = None if grad_output is None else grad_output[..., start : start + width]
         start += width
         _backward(
             alone,
             chunks,
             _own(plan, place, tensors),
             _own(plan, place, totals),
-            borders,
-            kept[-1][..., columns] if compiled.keeps_nothing else None,
-            None if grad_output is None else grad_output[..., columns],
+            [next(rest) for _ in alone.directions[0].program.states],
+            part,
             finals,
         )
     return totals
@@ -119,7 +116,6 @@ def _backward(
     tensors: Sequence[Tensor],
     totals: Sequence[Tensor | None],
     borders: Sequence[Tensor],
-    output: Tensor | None,
     grad_output: Tensor | None,
     grad_finals: Sequence[Tensor | None],
 ) -> None:
@@ -127,24 +123,19 @@ def _backward(
 
     Args:
         borders: what :func:`_forward` kept of the states.
-        output: (T, B, w) or (N, w), if the backward does with that and no chunk need be run again.
         grad_output: in the form of the input.
     """
     first, middle, _ = plan.places[0]
     by_step = 1 + len(plan.streams)
     # A state's gradient goes on to the chunk before, wanted or not.
     wanted = [total is not None or first <= n < middle for n, total in enumerate(totals)]
-    for n, chunk in reversed(_in_order(plan, chunks)):
-        states = _states_at(plan, chunks, n, tensors, borders, output)
+    for n, chunk in reversed(list(enumerate(_in_order(plan, chunks)))):
+        states = [kept[n - 1] for kept in borders] if n else tensors[first:middle]
         given = _given(plan, chunk, tensors, states)
-        if output is None:
-            done = passes.forward(plan, chunk.geometry, given, True)
-            own, kept = done.output, done.kept
-        else:
-            own, kept = flat(chunk.of(output), chunk.geometry), []
+        done = passes.forward(plan, chunk.geometry, given, True)
+        output = done.output if plan.reads_output else None
         grad = None if grad_output is None else flat(chunk.of(grad_output), chunk.geometry).contiguous()
-        read = own if plan.reads_output else None
-        found = passes.backward(plan, chunk.geometry, given, read, kept, grad, [grad_finals], wanted)
+        found = passes.backward(plan, chunk.geometry, given, output, done.kept, grad, [grad_finals], wanted)
         grad_finals = found[first:middle]
         for m, (total, part) in enumerate(zip(totals, found, strict=True)):
             if total is not None and part is not None and not first <= m < middle:
@@ -154,49 +145,9 @@ def _backward(
             total.copy_(grad)
 
 
-def _in_order(plan: Plan, chunks: Sequence[Chunk]) -> list[tuple[int, Chunk]]:
-    """The chunks and their numbers, as the direction runs through them."""
-    numbered = list(enumerate(chunks))
-    return numbered[::-1] if plan.reverse[0] else numbered
-
-
-def _border(plan: Plan, n: int) -> int:
-    """The border at which the direction enters chunk n; border b lies between chunks b and b + 1."""
-    return n if plan.reverse[0] else n - 1
-
-
-def _states_at(
-    plan: Plan,
-    chunks: Sequence[Chunk],
-    n: int,
-    tensors: Sequence[Tensor],
-    borders: Sequence[Tensor],
-    output: Tensor | None,
-) -> list[Tensor]:
-    """The states with which the direction enters chunk n, (B, ·) each; of a row that has ended before, anything."""
-    first, middle, _ = plan.places[0]
-    initial, border = list(tensors[first:middle]), _border(plan, n)
-    if border not in range(len(chunks) - 1):
-        return initial
-    if output is None:
-        return [kept[border] for kept in borders]
-    compiled = plan.directions[0]
-    if compiled.output_is is not None:
-        before = chunks[border + 1] if plan.reverse[0] else chunks[border]
-        at = compiled.program.states.index(compiled.output_is)
-        initial[at] = _edge(before, output, initial[at], plan.reverse[0])
-    return initial
-
-
-def _edge(chunk: Chunk, output: Tensor, initial: Tensor, reverse: bool) -> Tensor:
-    """The state that is the output, after the last step that a direction runs in a chunk; the initial one elsewhere."""
-    part = chunk.of(output)
-    if not chunk.packed:
-        return part[0 if reverse else -1]
-    sizes = chunk.geometry.batch_sizes
-    assert sizes is not None
-    count = int(sizes[0 if reverse else -1])
-    return torch.cat([part[:count] if reverse else part[part.shape[0] - count :], initial[count:]])
+def _in_order(plan: Plan, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+    """The chunks as the direction runs through them."""
+    return chunks[::-1] if plan.reverse[0] else chunks
 
 
 def _given(plan: Plan, chunk: Chunk, tensors: Sequence[Tensor], states: Sequence[Tensor]) -> list[Tensor]:
