@@ -139,7 +139,10 @@ def measure(report: Report, cell: str, shape: Shape, arguments: argparse.Namespa
         table.add(NAMES[cell], how, *sizes, ratio(share), ratio(result.ratio(how, "torch.nn")))
     report.line(1, cell, shape, result, saved=bytes_saved, held=bytes_held)
     if "chunks" in layers:
-        for name, sizes in (("saved", bytes_saved), ("held", bytes_held)):
+        keeps = bytes_saved["ours"] > x.nbytes / 10
+        if not keeps:
+            table.note(f"the backward of {NAMES[cell]} reads its output: there is nothing to keep less of")
+        for name, sizes in (("saved", bytes_saved), ("held", bytes_held)) if keeps else ():
             less = sizes["ours"] / max(sizes["chunks"], 1)
             report.verdicts.append(Verdict(f'recompute="chunks", {NAMES[cell]}, less {name}', less, LESS_BAR))
         more = result.ratio("chunks", "ours")

@@ -11,9 +11,10 @@ from torch.nn.functional import linear
 
 import ostinato
 from ostinato import errors
-from ostinato.engines import passes
+from ostinato.engines import chunks, passes
 from tests.support.own_cells import PeepholeLSTMCell, TimeGapCell, TwoWidthsCell
 
+pytestmark = pytest.mark.usefixtures("_short_chunks")
 STEPS, ROWS, WIDTH = 70, 5, 4
 LENGTHS = [70, 0, 33, 3, 16]
 
@@ -41,6 +42,12 @@ class Leaky(ostinato.Cell):
 
     def step(self, x, h):
         return 0.9 * h + linear(x, self.weight_ih)
+
+
+@pytest.fixture
+def _short_chunks(monkeypatch) -> None:
+    """Small calls are cut too: 2·√T steps a chunk."""
+    monkeypatch.setattr(chunks, "LEAST", 1)
 
 
 def leaf(*shape: int) -> torch.Tensor:
@@ -92,7 +99,7 @@ def test_gradients_are_those_without(cell, bidirectional: bool, lengths, engine:
     torch.testing.assert_close(results(other, x, hx, lengths=lengths, **given), expected, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("steps", [1, 15, 16, 17, 32, 33])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 15, 16, 17])
 def test_any_number_of_steps(steps: int) -> None:
     plain, other, x, hx, _ = case(ostinato.GRUCell, bidirectional=True)
     x = x[:steps].detach().requires_grad_()
@@ -191,6 +198,13 @@ def test_the_backward_holds_one_chunk_at_a_time(monkeypatch) -> None:
         monkeypatch.setattr(passes, name, spied(getattr(passes, name)))
     layer(x)[0].sum().backward()
     assert seen == [40] * 3 * 10
+
+
+def test_a_chunk_is_worth_its_call(monkeypatch) -> None:
+    monkeypatch.undo()
+    assert chunks.length(1000, 32) == chunks.length(1000, 500) == 62
+    assert chunks.length(1000, 4) == 256
+    assert chunks.length(1_000_000, 4) == 2000
 
 
 def test_auto_takes_an_engine_that_can() -> None:

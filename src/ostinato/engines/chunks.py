@@ -10,16 +10,17 @@ from torch import Tensor
 
 from ostinato.engines.hoist import Geometry
 
-LEAST = 16
-"""Fewer steps a chunk would save little, and weights are laid out anew for each."""
+LEAST = 1024
+"""Fewer rows of all steps a chunk would save little: each chunk costs a call, and products of its own for the weights'
+gradients."""
 
 
-def length(steps: int) -> int:
-    """k, how many steps a chunk has: 2·√T.
+def length(steps: int, rows: int) -> int:
+    """k, how many steps a chunk has: 2·√T, or more where rows are few.
 
-    Memory is least somewhat below √T, time falls with k: each chunk has its own products for the weights' gradients.
+    Memory is least somewhat below √T, time falls with k.
     """
-    return max(LEAST, 2 * isqrt(steps))
+    return max(2 * isqrt(steps), -(-LEAST // max(rows, 1)))
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def cut(geometry: Geometry) -> list[Chunk]:
     sizes, rows = geometry.batch_sizes, geometry.rows
     active = [rows] * geometry.steps if sizes is None else sizes.tolist()
     starts = list(accumulate(active, initial=0))
-    k, chunks = length(geometry.steps), []
+    k, chunks = length(geometry.steps, rows), []
     for start in range(0, geometry.steps, k):
         stop = min(start + k, geometry.steps)
         part = None if sizes is None else sizes[start:stop]
