@@ -12,9 +12,9 @@ from ostinato.compiler.cpu.launch import Call, run
 from ostinato.compiler.cpu.layout import Buffer
 from ostinato.compiler.cpu.machine import Machine, compiled, text
 from ostinato.compiler.graph import Graph
-from ostinato.compiler.program import Gradients, Loop, Program, Ran, WeightGradient
+from ostinato.compiler.program import Gradients, Loop, Program, Ran
 from ostinato.compiler.rebuild import trimmed
-from ostinato.compiler.reference import previous
+from ostinato.compiler.weights import weight_gradient
 
 Grads = Mapping[str, Tensor | None]
 
@@ -263,9 +263,8 @@ class Kernel:
                 )
         for weight in backward.weights:
             if weight.param in wanted:
-                grad = outputs[streams[weight.grad]]
-                pairs = _operands(weight, loop, ran, grad, outputs, streams)
-                _add(params, weight.param, _weight(pairs, loop.params[weight.param]))
+                made = {name: outputs[held] for name, held in streams.items() if held in outputs}
+                _add(params, weight.param, weight_gradient(weight, loop, ran, made))
         return Gradients(
             {n: outputs[streams[f"grad.{n}"]] for n in loop.streams if n in wanted and f"grad.{n}" in streams},
             {n.removeprefix("sum."): t for n, t in sums.items()},
@@ -305,56 +304,3 @@ def _input(name: str, kind: str, width: int, backward: bool = False) -> Buffer:
 
 def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
     sums[name] = sums[name] + value if name in sums else value
-
-
-Pair = tuple[Tensor, Tensor]
-
-
-def _operands(
-    weight: WeightGradient,
-    loop: Loop,
-    ran: Ran,
-    grad: Tensor,
-    outputs: Mapping[str, Tensor],
-    streams: Mapping[str, str],
-) -> list[Pair]:
-    """(gradients of a product, what the weight was multiplied with), rows of all steps, in parts that need no copy."""
-    name = weight.value
-    if weight.where == "state":
-        return _previous(loop, ran.trajectories[name], name, grad)
-    if weight.where == "constant":
-        return [(grad.reshape(loop.steps, loop.rows, -1).sum(0), loop.constants[name])]
-    value = {
-        "stream": loop.streams,
-        "saved": ran.saved,
-        "trajectory": ran.trajectories,
-        "backward": {name: outputs[streams[name]]} if name in streams else {},
-    }[weight.where][name]
-    return [(grad, value)]
-
-
-def _previous(loop: Loop, trajectory: Tensor, state: str, grad: Tensor) -> list[Pair]:
-    if loop.batch_sizes is not None:
-        return [(grad, previous(loop, trajectory, state))]
-    first, rows = loop.states[state], loop.rows
-    if loop.reverse:
-        return [(grad[:-rows], trajectory[rows:]), (grad[-rows:], first)]
-    return [(grad[rows:], trajectory[:-rows]), (grad[:rows], first)]
-
-
-def _weight(pairs: Sequence[Pair], weight: Tensor) -> Tensor:
-    """The sum of grad ⊗ value over the rows, (N, K) or (h, N, K)."""
-    total: Tensor | None = None
-    for grad, value in pairs:
-        if grad.shape[0] == 0:
-            continue
-        if weight.dim() == 2:
-            a = grad.reshape(-1, weight.shape[0])
-            b = value.reshape(-1, weight.shape[1])
-            total = torch.mm(a.t(), b) if total is None else total.addmm_(a.t(), b)
-        else:
-            a = grad.reshape(grad.shape[0], weight.shape[0], -1)
-            b = value.reshape(value.shape[0], weight.shape[0], -1)
-            made = torch.einsum("bhn,bhk->hnk", a, b)
-            total = made if total is None else total + made
-    return torch.zeros_like(weight) if total is None else total

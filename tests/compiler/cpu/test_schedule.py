@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ostinato.compiler.cpu.flat import flatten, is_plain, resolve
 from ostinato.compiler.cpu.machine import _plan
 from ostinato.compiler.cpu.pack import Panel
-from ostinato.compiler.cpu.schedule import Rows, Schedule, Tiles, flatten, is_plain, members, resolve, schedule
+from ostinato.compiler.cpu.schedule import Rows, Schedule, Tiles, members, schedule
 from ostinato.compiler.cpu.targets import FAMILIES, named
 from ostinato.compiler.graph import Builder, Graph
 from tests.compiler.test_kernel import made, sized

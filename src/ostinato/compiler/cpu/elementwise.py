@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ostinato.compiler.cpu import tiles
+from ostinato.compiler.cpu.flat import Read
 from ostinato.compiler.cpu.frame import Frame, Step
 from ostinato.compiler.cpu.pointwise import POINTWISE
-from ostinato.compiler.cpu.schedule import Place, Read
+from ostinato.compiler.cpu.schedule import Place
 from ostinato.compiler.cpu.text import Vector
 from ostinato.compiler.graph import Node
 

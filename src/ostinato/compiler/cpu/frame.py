@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ostinato.compiler.cpu.flat import Read
 from ostinato.compiler.cpu.layout import Layout
-from ostinato.compiler.cpu.schedule import Place, Read, Schedule
+from ostinato.compiler.cpu.schedule import Place, Schedule
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
 

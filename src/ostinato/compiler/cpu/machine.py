@@ -16,8 +16,9 @@ import ostinato.compiler
 from ostinato.compiler import cache
 from ostinato.compiler.cpu import jit, threads
 from ostinato.compiler.cpu.emit import emit
+from ostinato.compiler.cpu.flat import flatten
 from ostinato.compiler.cpu.layout import Buffer, Layout
-from ostinato.compiler.cpu.schedule import Schedule, describe, flatten, schedule
+from ostinato.compiler.cpu.schedule import Schedule, describe, schedule
 from ostinato.compiler.cpu.targets import Target, host
 from ostinato.compiler.graph import Graph, dumps
 

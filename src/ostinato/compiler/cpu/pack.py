@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ostinato.compiler.cpu import tiles
-from ostinato.compiler.cpu.schedule import Product, Read, Tiles
+from ostinato.compiler.cpu.flat import Read
+from ostinato.compiler.cpu.schedule import Product, Tiles
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code, Vector
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ostinato.compiler.cpu.elementwise import Elementwise, Loads
+from ostinato.compiler.cpu.flat import COPIES
 from ostinato.compiler.cpu.frame import Frame, Step
 from ostinato.compiler.cpu.pointwise import POINTWISE
-from ostinato.compiler.cpu.schedule import COPIES, Phase, Rows
+from ostinato.compiler.cpu.schedule import Phase, Rows
 from ostinato.compiler.cpu.text import Vector
 from ostinato.compiler.graph import Node
 

@@ -1,0 +1,60 @@
+"""The gradients of weights: large products over all steps, after the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ostinato.compiler.program import Loop, Ran, WeightGradient
+from ostinato.compiler.reference import previous_parts
+
+Pair = tuple[Tensor, Tensor]
+
+
+def weight_gradient(weight: WeightGradient, loop: Loop, ran: Ran, made: Mapping[str, Tensor]) -> Tensor:
+    """The sum over steps and rows of grad ⊗ value.
+
+    Args:
+        made: what the backward loop put out, (N, ·) each, by the names of the backward graph's outputs.
+
+    Returns:
+        (N, K) or (h, N, K), as the weight.
+    """
+    return _sum(_operands(weight, loop, ran, made), loop.params[weight.param])
+
+
+def _operands(weight: WeightGradient, loop: Loop, ran: Ran, made: Mapping[str, Tensor]) -> list[Pair]:
+    """(gradients of a product, what the weight was multiplied with), rows of all steps, in parts that need no copy."""
+    name, grad = weight.value, made[weight.grad]
+    if weight.where == "state":
+        return [(grad[part.rows], part.values) for part in previous_parts(loop, ran.trajectories[name], name)]
+    if weight.where == "constant":
+        return [_by_sequence(loop, grad, loop.constants[name])]
+    held = {"stream": loop.streams, "saved": ran.saved, "trajectory": ran.trajectories, "backward": made}
+    return [(grad, held[weight.where][name])]
+
+
+def _by_sequence(loop: Loop, grad: Tensor, constant: Tensor) -> Pair:
+    """The same value at every step: with full sequences the steps' gradients are added up first."""
+    if loop.batch_sizes is None:
+        return grad.reshape(loop.steps, loop.rows, -1).sum(0), constant
+    return grad, torch.cat([constant[:size] for size in loop.batch_sizes.tolist()])
+
+
+def _sum(pairs: Sequence[Pair], weight: Tensor) -> Tensor:
+    total: Tensor | None = None
+    for grad, value in pairs:
+        if grad.shape[0] == 0:
+            continue
+        if weight.dim() == 2:
+            a = grad.reshape(-1, weight.shape[0])
+            b = value.reshape(-1, weight.shape[1])
+            total = torch.mm(a.t(), b) if total is None else total.addmm_(a.t(), b)
+        else:
+            a = grad.reshape(grad.shape[0], weight.shape[0], -1)
+            b = value.reshape(value.shape[0], weight.shape[0], -1)
+            made = torch.einsum("bhn,bhk->hnk", a, b)
+            total = made if total is None else total + made
+    return torch.zeros_like(weight) if total is None else total
