@@ -202,8 +202,8 @@ def test_the_backward_holds_one_chunk_at_a_time(monkeypatch) -> None:
 
 def test_a_chunk_is_worth_its_call(monkeypatch) -> None:
     monkeypatch.undo()
-    assert chunks.length(1000, 32) == chunks.length(1000, 500) == 62
-    assert chunks.length(1000, 4) == 256
+    assert chunks.length(1000, 34) == chunks.length(1000, 500) == 62
+    assert chunks.length(1000, 4) == 512
     assert chunks.length(1_000_000, 4) == 2000
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ostinato.engines.hoist import Geometry
 
-LEAST = 1024
+LEAST = 2048
 """Fewer rows of all steps a chunk would save little: each chunk costs a call, and products of its own for the weights'
 gradients."""
 
