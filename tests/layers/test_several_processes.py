@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -14,7 +16,8 @@ from tests.support.own_cells import PeepholeLSTMCell
 def train(rank: int, world: int, file: str, found) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
+    meet = {"init_method": f"file://{file}", "timeout": timedelta(seconds=100)}
+    distributed.init_process_group("gloo", rank=rank, world_size=world, **meet)
     try:
         layer = ostinato.Recurrent(PeepholeLSTMCell, 4, 5, 2, bidirectional=True, initial_state="learned")
         model = nn.parallel.DistributedDataParallel(layer)
@@ -27,6 +30,7 @@ def train(rank: int, world: int, file: str, found) -> None:
         grads = [p.grad.clone() * world for p in layer.parameters()]
         if rank == 0:
             found.put([g.tolist() for g in grads])
+        distributed.barrier()  # who leaves first would close the others' connections
     finally:
         distributed.destroy_process_group()
 
