@@ -133,7 +133,11 @@ def _broadcast(node: Node) -> None:
     value = _one(node)
     assert node.rows, "what is broadcast has rows"
     assert node.dtype == value.dtype, "the dtype stays"
-    assert tuple(torch.broadcast_shapes(value.shape, node.shape)) == node.shape, "axes are aligned at the right"
+    aligned = node.shape[len(node.shape) - len(value.shape) :]
+    assert len(value.shape) <= len(node.shape), "it gains axes at the left only"
+    assert all(own in (1, size) for own, size in zip(value.shape, aligned, strict=True)), (
+        "axes are aligned at the right"
+    )
 
 
 def _same_but_shape(node: Node) -> Node:

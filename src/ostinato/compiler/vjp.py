@@ -117,6 +117,11 @@ FUSED: dict[str, Callable[..., Node]] = {
 class _Recorder(TorchDispatchMode):
     """Writes down every operation torch does on known tensors, by the tracer's rules and by those of ``FUSED``."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No, as for the tracer's recorder: torch would import all of dynamo to keep it out."""
+        return False
+
     def __init__(self, build: Builder) -> None:
         super().__init__()
         self.maths = Maths(build)
