@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ostinato.cells.cell import Cell
 from ostinato.compiler.reached import MISSING, Reach, submodules
 from ostinato.compiler.refusal import Refused
-from ostinato.compiler.watched import Picture, freeze, text
+from ostinato.compiler.watched import Naming, Picture, freeze, text
 from ostinato.version import __version__
 
 INTERNAL = frozenset(vars(nn.Module())) - {"training"} | {"_frozen"}
@@ -55,7 +55,8 @@ class Guard:
         """
         modules = list(submodules(cell))
         reach = Reach(cell, [m for _, m in modules])
-        check = _Check()
+        check = _Check(reach.naming)
+        check.default_dtype()
         for path, module in modules:
             _module(check, reach, path, module)
         reach.walk()
@@ -94,7 +95,8 @@ def _module(check: _Check, reach: Reach, path: str, module: nn.Module) -> None:
 class _Check:
     """Writes the function: a line for each thing that must be the same, and what it must be as a constant."""
 
-    def __init__(self) -> None:
+    def __init__(self, naming: Naming) -> None:
+        self.naming = naming
         self.lines: list[str] = []
         self.constants: dict[str, Any] = {"same": same, "freeze": _picture, "MISSING": MISSING}
         self.names: dict[int, str] = {}
@@ -127,8 +129,14 @@ class _Check:
         self.unless(f"type(c{at}) is not {self.constant(type(module))} or len(d{at}) != {len(own)} or {counts}")
         self.unless(f"len(m{at}) != {len(module._modules)}")
         self.lines += [f"if m{at}[{n!r}] is not None: return False" for n, m in module._modules.items() if m is None]
-        self.content.append(f"{path}: {type(module).__module__}.{type(module).__qualname__} {list(module._modules)}")
+        self.content.append(f"{path}: {self.naming(type(module))} {list(module._modules)}")
         return at
+
+    def default_dtype(self) -> None:
+        """The dtype of ``torch.tensor(0.1)`` within the step."""
+        dtype = torch.get_default_dtype()
+        self.content.append(f"default dtype {dtype}")
+        self.unless(f"{self.constant(torch.get_default_dtype)}() is not {self.constant(dtype)}")
 
     def unless(self, condition: str) -> None:
         self.lines.append(f"if {condition}: return False")
@@ -176,7 +184,7 @@ class _Check:
 
     def same(self, label: str, place: str, value: Any, picture: Picture) -> None:
         """``place`` still holds what it held."""
-        self.content.append(f"{label}={text(picture)}")
+        self.content.append(f"{label}={text(picture, self.naming)}")
         if not isinstance(picture, tuple) or isinstance(value, UNCHANGING) or picture[0] == "is":
             self.unless(f"{place} is not {self.constant(value)}")
         elif picture[0] == "=":

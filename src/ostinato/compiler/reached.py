@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import dis
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -19,9 +19,28 @@ from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
-from ostinato.compiler.watched import BUFFER, Picture, freeze, is_library
+from ostinato.compiler.watched import BUFFER, Naming, Picture, freeze, is_library
 
 MISSING = object()
+ANYTHING = frozenset(("globals", "eval", "exec", "__import__"))
+"""Builtins that read what no name in the code tells."""
+
+OUTSIDE = {
+    "os": ("environ", "environb", "getenv", "getenvb"),
+    "sys": ("modules", "argv"),
+    "importlib": ("import_module",),
+    "random": (),
+    "time": (),
+    "torch": (
+        "are_deterministic_algorithms_enabled",
+        "get_num_threads",
+        "get_rng_state",
+        "initial_seed",
+        "is_inference_mode_enabled",
+    ),
+}
+"""What a program's surroundings are read by: names of a module, or all of them."""
+
 Put = Callable[[str, dict[str, Any], str, Any], None]
 
 _UNREAD = (
@@ -93,6 +112,7 @@ class Reach:
 
     def __init__(self, cell: nn.Module, modules: list[nn.Module]) -> None:
         self.reads: dict[tuple[int, str], Read] = {}
+        self.naming = Naming()
         self.codes: dict[int, FunctionType] = {}
         self.functions: list[FunctionType] = []
         self.classes: dict[type, bool] = {}
@@ -142,13 +162,13 @@ class Reach:
             if special or self.dynamic or name in self.attributes:
                 # Read from the class itself, and from the lowest class, where another could hide it.
                 item = not isinstance(value, FunctionType | property) and hasattr(type(value), "__get__")
-                self._read(f"{kind.__module__}.{kind.__qualname__}.{name}", kind, name, value, item)
+                self._read(f"{self.naming(kind)}.{name}", kind, name, value, item)
                 for lower in [c for c in self.classes if c is not kind and issubclass(c, kind)]:
                     if getattr(lower, name, MISSING) is value:
-                        self._read(f"{lower.__module__}.{lower.__qualname__}.{name}", lower, name, value, False)
+                        self._read(f"{self.naming(lower)}.{name}", lower, name, value, False)
 
     def _function(self, function: FunctionType) -> None:
-        label = f"{function.__module__}.{function.__qualname__}"
+        label = self.naming(function)
         self._read(f"{label}()", function, "__code__", function.__code__, False)
         for name in ("__defaults__", "__kwdefaults__"):
             self._read(f"{label}{name}", function, name, getattr(function, name), False)
@@ -170,22 +190,30 @@ class Reach:
     def _chain(self, space: dict[str, Any], chain: tuple[str, ...]) -> None:
         """``module.helper`` from a global on, as far as modules and classes go."""
         first, *rest = chain
+        label = f"{self.naming(space)}.{first}"
         if first not in space:
             if hasattr(builtins, first) and not rest:
+                if first in ANYTHING:
+                    raise Refused(f"{first}() reads what cannot be watched; name it where the step reads it")
                 self.dynamic |= first in ("getattr", "vars")
-                self._read(f"{space.get('__name__')}.{first}", space, first, MISSING, True)
+                self._read(label, space, first, MISSING, True)
             return
-        value, label = space[first], f"{space.get('__name__')}.{first}"
+        value = space[first]
         self._read(label, space, first, value, True)
         for name in rest:
-            inner = vars(value) if isinstance(value, ModuleType) else None
-            if inner is None or not self.own(value.__name__) or name not in inner:
+            if not isinstance(value, ModuleType):
                 return
-            value, label = inner[name], f"{value.__name__}.{name}"
-            self._read(label, inner, name, value, True)
+            _refuse_outside(value.__name__, {name})
+            inner = vars(value)
+            if name not in inner:
+                return
+            module, value = value.__name__, inner[name]
+            if self.own(module):
+                self._read(f"{module}.{name}", inner, name, value, True)
 
     def _modules_names(self, module: str, attributes: set[str]) -> None:
         """A module imported within a function: whatever the function names of it."""
+        _refuse_outside(module, attributes)
         found = sys.modules.get(module)
         if found is not None and self.own(module):
             for name in attributes & vars(found).keys():
@@ -207,6 +235,12 @@ class Reach:
             read.picture = freeze(value, self.found)
         except Refused as why:
             raise Refused(f"{label}: {why.why}") from None
+
+
+def _refuse_outside(module: str, names: Iterable[str]) -> None:
+    outside = OUTSIDE.get(module)
+    if outside is not None and (name := next((n for n in names if n in outside or not outside), None)) is not None:
+        raise Refused(f"{module}.{name} reads what cannot be watched; make it an attribute of the cell")
 
 
 def submodules(cell: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -69,6 +69,12 @@ NAMED = (
 )
 """Themselves, written by name."""
 
+BOUND = (BuiltinFunctionType, MethodWrapperType)
+"""What may be a method of some object: ``table.get``."""
+
+PLAIN = (int, float, complex, str, bytes)
+"""What a user's class may be a kind of, and be compared by."""
+
 BUFFER = "register it as a buffer of the cell"
 SITES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 
@@ -82,6 +88,8 @@ def freeze(value: Any, found: Found, seen: dict[int, int] | None = None) -> Pict
     kind = type(value)
     if kind in ATOMS or isinstance(value, enum.Enum):
         return ("=", kind, repr(value) if kind in (float, complex) else value)
+    if isinstance(value, BOUND) and not isinstance(value.__self__, ModuleType | type | None):
+        return ("method", value.__name__, *freeze((value.__self__,), found, seen))
     if isinstance(value, NAMED) or _generic(value):
         return ("is", value)
     if isinstance(value, type):
@@ -138,10 +146,12 @@ def _object(value: Any, found: Found, seen: dict[int, int]) -> Picture:
             return ("is", value)
         raise Refused(f"an object of type {name} can change without showing it; {BUFFER}, or use plain numbers")
     found(kind)
+    base = next((b for b in PLAIN if isinstance(value, b)), None)
+    own: dict[str, Any] = {} if base is None else {base.__name__: base.__repr__(value)}
     slots = [n for c in kind.__mro__ for n in _names(getattr(c, "__slots__", ())) if hasattr(value, n)]
-    if not hasattr(value, "__dict__") and not slots:
+    if not hasattr(value, "__dict__") and not slots and not own:
         raise Refused(f"an object of type {name} can change without showing it; {BUFFER}, or use plain numbers")
-    own = {n: getattr(value, n) for n in slots if not n.startswith("__")} | dict(getattr(value, "__dict__", {}))
+    own |= {n: getattr(value, n) for n in slots if not n.startswith("__")} | dict(getattr(value, "__dict__", {}))
     return ("object", kind, *(part for n, v in own.items() for part in (n, freeze(v, found, seen))))
 
 
@@ -165,26 +175,48 @@ def _generic(value: Any) -> bool:
 @lru_cache(maxsize=4096)
 def is_library(module: str | None) -> bool:
     """Whether a module's code is told by its version: torch, the standard library, what is installed."""
-    root = (module or "builtins").partition(".")[0]
+    if module is None:
+        return False  # made by exec in a namespace without a name
+    root = module.partition(".")[0]
     if root in sys.stdlib_module_names or root in ("torch", "ostinato"):
         return root != "__main__"
     file = getattr(sys.modules.get(root), "__file__", None)
     return file is not None and file.startswith(SITES)
 
 
-def text(picture: Picture) -> str:
+class Naming:
+    """A name for each function, class and namespace, those of the same name told apart by the order they came in.
+
+    Two functions that one ``def`` made, or two lambdas, have one name. Which of them is read where decides what a step
+    does, so two steps that read them the other way round must not look alike.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, list[Any]] = {}
+
+    def __call__(self, value: Any) -> str:
+        name = str(value.get("__name__")) if isinstance(value, dict) else _name(value)
+        same = self.known.setdefault(name, [])
+        number = next((n for n, one in enumerate(same) if one is value), len(same))
+        if number == len(same):
+            same.append(value)
+        return f"{name}#{number}" if number else name
+
+
+def text(picture: Picture, naming: Callable[[Any], str] | None = None) -> str:
     """A picture as text, the same in every process."""
+    naming = naming or _name
     if isinstance(picture, tuple):
         if picture[:1] == ("=",):
-            return f"{_name(picture[1])}:{picture[2]!r}"
+            return f"{naming(picture[1])}:{picture[2]!r}"
         if picture[:1] == ("set",):
-            return f"set({','.join(sorted(map(text, picture[2])))})"
-        return f"({','.join(map(text, picture))})"
+            return f"set({','.join(sorted(text(p, naming) for p in picture[2]))})"
+        return f"({','.join(text(p, naming) for p in picture)})"
     if isinstance(picture, CodeType):
         return code_text(picture)
     if isinstance(picture, str | int):
         return repr(picture)
-    return _name(picture)
+    return naming(picture)
 
 
 def _name(value: Any) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from ostinato.cells import binding
 from ostinato.cells.cell import Cell
@@ -35,15 +37,22 @@ SMALL = 4_000_000
 """Multiply-adds of a call beyond which the long way does not show."""
 
 
+Named = tuple[dict[str, Any], tuple[str, ...], tuple[Any, ...]]
+
+
 @dataclass(slots=True)
 class _Layer:
-    """One layer of the stack: its step as it was bound, and its prepared call."""
+    """One layer of the stack: its step as it was bound, and its prepared call.
+
+    Attributes:
+        attributes: of the template, and how many there are.
+        own: what the cell was bound to and may be exchanged for another: a dictionary, names, and what they named.
+    """
 
     cell: Cell
-    template: Cell
-    attributes: list[Any]
     guard: Guard
-    names: tuple[str, ...]
+    attributes: tuple[dict[str, Any], int]
+    own: list[Named]
     tensors: list[Tensor]
     compiled: Compiled | None
     """What makes the loop's params of the tensors; None where they are the tensors themselves."""
@@ -58,7 +67,8 @@ class Way:
 
     def __init__(self, layer: Recurrent, input: Tensor, plans: list[Plan], asked: str) -> None:
         self.shape, self.dtype = input.shape, input.dtype
-        self.asked, self.training = asked, layer.training
+        self.asked = asked
+        self.options = _options(layer)
         self.threads = threads.most()
         self.layers = [_prepare(layer, k, plan, self.shape) for k, plan in enumerate(plans)]
         self.taken = threading.Lock()
@@ -72,18 +82,14 @@ class Way:
             or not input.is_cpu
             or not input.is_contiguous()
             or choose.asked(layer.engine) != self.asked
-            or layer.training is not self.training
+            or _options(layer) != self.options
             or threads.most() != self.threads
             or _watched()
         ):
             return None
-        own = layer._parameters
         for one in self.layers:
-            cell = one.cell
-            for name, tensor in zip(one.names, one.tensors, strict=True):
-                if own.get(name) is not tensor:
-                    return None
-            if list(one.template.__dict__.values()) != one.attributes or not one.guard.holds(cell):
+            attributes, count = one.attributes
+            if len(attributes) != count or not all(map(_same, one.own)) or not one.guard.holds(one.cell):
                 return None
         if not self.taken.acquire(blocking=False):  # another thread is on it
             return None
@@ -141,12 +147,51 @@ def _plan(layer: Recurrent, slot: binding.Slot, dtype: torch.dtype) -> Plan:
 def _plain(layer: Recurrent) -> bool:
     dropping = layer.dropout > 0 and layer.training and layer.num_layers > 1
     unlike = layer.batch_first or layer.bidirectional or layer.training not in layer._pure_in
-    return not (unlike or dropping or layer.state_shape.per_layer or layer.initial_state != "zeros")
+    if unlike or dropping or layer.state_shape.per_layer or layer.initial_state != "zeros":
+        return False
+    return all(_as_it_is(layer, slots[0]) for slots in layer._slots)
 
 
 def _fits(plan: Plan) -> bool:
     one = plan.directions[0]
     return not plan.streams and not plan.constants and one.plain and not one.hoist.reads
+
+
+def _as_it_is(layer: Recurrent, slot: binding.Slot) -> bool:
+    """Whether a binding reads the layer's own tensors and modules, and computes none of them."""
+    if "parametrizations" in slot.modules or any(
+        name + slot.suffix not in layer._parameters for name in slot.parameters
+    ):
+        return False
+    inner = (m for name in slot.modules for m in getattr(layer, name + slot.suffix).modules())
+    return not any(parametrize.is_parametrized(m) for m in inner)
+
+
+def _options(layer: Recurrent) -> tuple[Any, ...]:
+    """What of a layer may be assigned to after it was made, and changes what a call does."""
+    own = layer.__dict__
+    return own["training"], own["dropout"], own["batch_first"], own.get("initial_state")
+
+
+def _own(layer: Recurrent, slot: binding.Slot) -> list[Named]:
+    """What a binding of this slot reads, and what is there now."""
+    parts: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
+        (slot.template.__dict__, tuple(slot.template.__dict__), ""),
+        (layer._parameters, slot.parameters, slot.suffix),
+        (layer._buffers, slot.buffers, slot.suffix),
+        (layer._modules, slot.modules, slot.suffix),
+    ]
+    found = []
+    for place, names, suffix in parts:
+        named = tuple(name + suffix for name in names)
+        if named:
+            found.append((place, named, tuple(map(place.get, named))))
+    return found
+
+
+def _same(named: Named) -> bool:
+    place, names, objects = named
+    return all(map(is_, map(place.get, names), objects))
 
 
 def _watched() -> bool:
@@ -160,18 +205,16 @@ def _prepare(layer: Recurrent, k: int, plan: Plan, shape: torch.Size) -> _Layer:
     assert isinstance(kernel, Kernel)
     slot = layer._slots[k][0]
     cell = binding.bind(slot, layer)
-    names = tuple(name + slot.suffix for name in compiled.tensors)
-    tensors: list[Tensor] = [layer._parameters[name] for name in names]  # type: ignore[misc]
+    tensors, attributes = native.tensors_of_cell(cell, compiled), slot.template.__dict__
     machine = kernel.machine(False)
     width = machine.layout.buffers["output"].width
     sizes = dict(zip(compiled.program.states, cell.state_sizes, strict=True))
     standing = Standing(machine, shape[0], shape[1], cell.input_size, sizes, compiled.params)
     return _Layer(
         cell,
-        slot.template,
-        list(slot.template.__dict__.values()),
         Guard.of(cell),
-        names,
+        (attributes, len(attributes)),
+        _own(layer, slot),
         tensors,
         None if compiled.passed == compiled.tensors else compiled,
         standing.params,

@@ -1,0 +1,252 @@
+"""What a compiled step could have believed for too long: changes made in every way, and steps that look alike."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import ostinato
+
+GAIN = 2.0
+
+
+class Plain(ostinato.Cell):
+    def __init__(self, input_size, hidden_size, **own):
+        super().__init__(input_size, hidden_size)
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.reset_parameters()
+        for name, value in own.items():
+            if isinstance(value, torch.Tensor):
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value)
+
+    def total(self, x, h):
+        return x @ self.weight_ih.T + h @ self.weight_hh.T
+
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h))
+
+
+class Float(float):
+    pass
+
+
+class Text(str):
+    pass
+
+
+@dataclasses.dataclass
+class Options:
+    gain: float = dataclasses.field(default=1.0, compare=False)
+
+
+class WithBuffer(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h) * self.scale)
+
+
+class WithModule(Plain):
+    def step(self, x, h):
+        return self.act(self.total(x, h))
+
+
+class WithNumber(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h) * self.scale)
+
+
+class WithText(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h) * (2.0 if self.mode == "a" else 0.1))
+
+
+class WithType(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h)) * (2.0 if self.flag is True else 0.5)
+
+
+class WithOptions(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h) * self.options.gain)
+
+
+class ByGlobals(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h) * globals()["GAIN"])
+
+
+class ByModules(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h) * sys.modules[__name__].GAIN)
+
+
+class ByEnvironment(Plain):
+    def step(self, x, h):
+        from os import environ
+
+        return torch.tanh(self.total(x, h) * float(environ.get("ADVERSARY", "1")) * float(os.getenv("ADVERSARY", "1")))
+
+
+class ByDefaultDtype(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h)) * (2.0 if torch.get_default_dtype() == torch.float32 else 0.5)
+
+
+class ByMethod(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h) * self.get("gain"))
+
+
+def of(layer):
+    return layer.slots[0].template
+
+
+TABLE = {"gain": 1.0}
+
+CHANGES = {
+    "buffer": (WithBuffer, {"scale": torch.ones(5)}, lambda c, m: setattr(c, "scale_l0", torch.full((5,), 3.0))),
+    "numbers in a buffer": (WithBuffer, {"scale": torch.ones(5)}, lambda c, m: c.scale_l0.mul_(3.0)),
+    "module": (WithModule, {"act": nn.Tanh()}, lambda c, m: setattr(c, "act_l0", nn.Sigmoid())),
+    "option of a module": (
+        WithModule,
+        {"act": nn.ELU(0.1)},
+        lambda c, m: setattr(c.act_l0, "alpha", 0.9),
+    ),
+    "kind of float": (WithNumber, {"scale": Float(2.0)}, lambda c, m: setattr(of(c), "scale", Float(0.1))),
+    "kind of text": (WithText, {"mode": Text("a")}, lambda c, m: setattr(of(c), "mode", Text("b"))),
+    "1 to True": (WithType, {"flag": 1}, lambda c, m: setattr(of(c), "flag", True)),
+    "equal objects": (WithOptions, {"options": Options()}, lambda c, m: setattr(of(c), "options", Options(3.0))),
+    "globals()": (ByGlobals, {}, lambda c, m: m.setitem(globals(), "GAIN", 0.5)),
+    "sys.modules": (ByModules, {}, lambda c, m: m.setitem(globals(), "GAIN", 0.5)),
+    "environment": (ByEnvironment, {}, lambda c, m: m.setenv("ADVERSARY", "3")),
+    "default dtype": (ByDefaultDtype, {}, lambda c, m: torch.set_default_dtype(torch.float64)),
+    "method of a table": (ByMethod, {"get": TABLE.get}, lambda c, m: m.setitem(TABLE, "gain", 3.0)),
+    "dropout": (Plain, {}, lambda c, m: setattr(c, "dropout", 1.0)),
+    "batch_first": (Plain, {}, lambda c, m: setattr(c, "batch_first", True)),
+    "parametrization": (
+        Plain,
+        {},
+        lambda c, m: nn.utils.parametrize.register_parametrization(c, "weight_hh_l0", nn.Tanh()),
+    ),
+}
+
+
+@pytest.fixture
+def float32():
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.filterwarnings("ignore:.*runs step by step")
+def test_a_change_is_felt_at_once(name: str, grad: bool, monkeypatch, float32) -> None:
+    kind, own, change = CHANGES[name]
+    own = {n: copy.deepcopy(v) if isinstance(v, torch.Tensor | nn.Module) else v for n, v in own.items()}
+    layer, x = ostinato.Recurrent(kind, 4, 5, num_layers=2, **own), torch.randn(6, 3, 4)
+    with torch.set_grad_enabled(grad):
+        for _ in range(3):
+            before = layer(x)[0]
+        change(layer, monkeypatch)
+        after = [layer(x)[0] for _ in range(3)]
+        with ostinato.engine("loop"):
+            expected = layer(x)[0]
+    assert not torch.allclose(before, expected)
+    for one in after:
+        torch.testing.assert_close(one, expected)
+
+
+def slope(factor):
+    def act(value):
+        return torch.where(value > 0, value, value * factor)
+
+    return act
+
+
+class Strategy:
+    """Two classes of this name, made by one function, differ in a closure."""
+
+
+def strategy(factor):
+    class Made(Strategy):
+        def __call__(self, value):
+            return torch.tanh(value * factor)
+
+    return Made()
+
+
+def inner(factor):
+    class Inner(nn.Module):
+        def forward(self, value):
+            return torch.tanh(value * factor)
+
+    return Inner()
+
+
+def executed(factor, **more):
+    space = {"torch": torch, "FACTOR": factor, **more}
+    exec("def act(value): return torch.tanh(value * FACTOR)", space)
+    return space["act"]
+
+
+class TwoGates(Plain):
+    def step(self, x, h):
+        return torch.sigmoid(3 * self.one(x @ self.weight_ih.T) + self.two(h @ self.weight_hh.T + 1.0))
+
+
+PAIRS = {
+    "lambdas": lambda: [lambda value: torch.tanh(value * 2), lambda value: torch.tanh(value * 0.1)],
+    "closures": lambda: [slope(0.1), slope(0.9)],
+    "classes": lambda: [strategy(0.1), strategy(2.0)],
+    "modules": lambda: [inner(0.1), inner(2.0)],
+    "namespaces": lambda: [executed(0.1), executed(2.0)],
+    "namespaces of one name": lambda: [executed(0.1, __name__="same"), executed(2.0, __name__="same")],
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_things_of_one_name_in_the_places_of_each_other(name: str) -> None:
+    """Two layers that differ only in which of two functions of the same name is read where are two programs."""
+    one, two = PAIRS[name]()
+    x = torch.randn(6, 3, 4)
+    for first, second in ((one, two), (two, one)):
+        layer = ostinato.Recurrent(TwoGates, 4, 5, engine="native", one=first, two=second)
+        got = layer(x)[0]
+        with ostinato.engine("loop"):
+            torch.testing.assert_close(got, layer(x)[0])
+
+
+def test_a_function_from_a_namespace_without_a_name_is_watched() -> None:
+    act = executed(0.5)
+    layer, x = ostinato.Recurrent(WithModule, 4, 5, engine="native", act=act), torch.randn(6, 3, 4)
+    layer(x)
+    act.__globals__["FACTOR"] = 2.0
+    got = layer(x)[0]
+    with ostinato.engine("loop"):
+        torch.testing.assert_close(got, layer(x)[0])
+
+
+class Counted(nn.Module):
+    calls = 0
+
+    def forward(self, weight):
+        type(self).calls += 1
+        return weight * 2
+
+
+@torch.no_grad()
+def test_a_parametrization_runs_once_a_call() -> None:
+    layer, x = ostinato.LSTM(4, 5, engine="native"), torch.randn(6, 3, 4)
+    nn.utils.parametrize.register_parametrization(layer, "weight_hh_l0", Counted())
+    Counted.calls = 0
+    for calls in range(1, 5):
+        layer(x)
+        assert Counted.calls == calls
