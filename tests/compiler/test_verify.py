@@ -66,7 +66,7 @@ BAD = {
     "attributes too many": (node("tanh", [X], (6,), beta=1.0), "its attributes are"),
     "dtype": (node("tanh", [X], (6,), dtype="int"), "dtype is real or bool"),
     "sizes": (node("tanh", [X], (-6,)), "sizes are whole numbers"),
-    "broadcast": (node("broadcast", [X], (4,)), "do not fit"),
+    "broadcast": (node("broadcast", [X], (4,)), "axes are aligned"),
     "broadcast to less": (node("broadcast", [X], (1,)), "axes are aligned"),
     "broadcast without rows": (node("broadcast", [W], (4, 6), rows=False), "what is broadcast has rows"),
     "slice outside": (node("slice", [X], (3,), axis=0, start=4, stop=7, step=1), "0 ≤ start ≤ stop ≤ size"),
