@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import os
 import sys
+import weakref
 
 import pytest
 import torch
 from torch import nn
 
 import ostinato
+from ostinato.engines import known
 
 GAIN = 2.0
 
@@ -250,3 +253,83 @@ def test_a_parametrization_runs_once_a_call() -> None:
     for calls in range(1, 5):
         layer(x)
         assert Counted.calls == calls
+
+
+class TwiceTheSame(Plain):
+    state_names = ("h", "c")
+
+    def step(self, x, h, c):
+        new = torch.tanh(self.total(x, h) + c)
+        return new, new
+
+
+@pytest.mark.parametrize("recompute", ["none", "chunks"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("lengths", [None, [3, 0, 6]])
+def test_one_tensor_for_two_states(lengths, bidirectional: bool, recompute: str) -> None:
+    layer = ostinato.Recurrent(TwiceTheSame, 4, 5, 2, bidirectional=bidirectional, recompute=recompute).double()
+    x, results = torch.randn(6, 3, 4, dtype=torch.float64), []
+    for engine in ("native", "loop"):
+        with ostinato.engine(engine):
+            output, (h, c) = layer(x, lengths=lengths)
+        total = output.square().sum() + h.sum() - 2 * c.cos().sum()
+        results.append([output, h, c, *torch.autograd.grad(total, list(layer.parameters()))])
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
+def test_a_view_with_the_other_sign(grad: bool) -> None:
+    layer, x = ostinato.Recurrent(Plain, 4, 5, engine="native"), torch.randn(6, 3, 4)
+    with torch.set_grad_enabled(grad):
+        for _ in range(3):
+            layer(x)
+        torch.testing.assert_close(layer(torch._neg_view(x))[0], layer(-x)[0])
+
+
+class Sorted(Plain):
+    def step(self, x, h):
+        return torch.sort(self.total(x, h), dim=-1).values
+
+
+class OwnMethod(Plain):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.act = self.tanh
+
+    def tanh(self, value):
+        return torch.tanh(value)
+
+    def step(self, x, h):
+        return self.act(self.total(x, h))
+
+
+@pytest.mark.parametrize("kind", [Sorted, OwnMethod], ids=lambda kind: kind.__name__)
+@pytest.mark.filterwarnings("ignore:.*runs step by step")
+def test_a_refused_step_holds_nothing(kind) -> None:
+    """Neither the weights of a layer that is gone, nor the input of the last call."""
+    layer, x = ostinato.Recurrent(kind, 4, 5), torch.randn(6, 3, 4, requires_grad=True)
+    layer(x)[0].sum().backward()
+    input = weakref.ref(x)
+    del x
+    gc.collect()
+    assert input() is None
+    held = [weakref.ref(layer.weight_hh_l0), weakref.ref(layer.slots[0].template)]
+    del layer
+    gc.collect()
+    assert [one() for one in held] == [None, None]
+
+
+def test_an_attribute_that_never_rests_is_given_to_the_loop(monkeypatch) -> None:
+    monkeypatch.setattr(known, "MOST", 3)
+    layer, x = ostinato.Recurrent(WithNumber, 4, 5, scale=1.0), torch.randn(6, 3, 4)
+    for n in range(3):
+        of(layer).scale = 1.1 + n
+        layer(x)
+    of(layer).scale = 0.25
+    with pytest.warns(UserWarning, match="self.scale had 3 values so far.*buffer"):
+        got = layer(x)[0]
+    with ostinato.engine("loop"):
+        torch.testing.assert_close(got, layer(x)[0])
+    of(layer).scale = 1.1
+    assert layer.choice().engine == "native"

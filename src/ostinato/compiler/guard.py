@@ -40,11 +40,13 @@ class Guard:
         key: a hash of it all, the same in every process: what a kernel is kept under on disk.
         holds: ``holds(cell)``, whether another bound cell (or this one, later) is the same to a step.
         tensors: ``tensors(cell)``, the cell's tensors by path, as :func:`tensors_of` has them.
+        content: what the key is a hash of, ``what=value`` each.
     """
 
     key: str
     holds: Callable[[Cell], bool]
     tensors: Callable[[Cell], dict[str, Tensor]]
+    content: frozenset[str]
 
     @classmethod
     def of(cls, cell: Cell) -> Guard:
@@ -62,7 +64,7 @@ class Guard:
         reach.walk()
         for read in reach.reads.values():
             check.read(read.label, read.holder, read.name, read.item, read.value, read.picture)
-        return cls(check.key(), check.function(), check.tensors())
+        return cls(check.key(), check.function(), check.tensors(), frozenset(check.content))
 
 
 def tensors_of(cell: nn.Module) -> dict[str, Tensor]:

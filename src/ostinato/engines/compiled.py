@@ -32,7 +32,7 @@ class Compiled:
         streams, constants: what the loop reads of each step and of each sequence.
         kept_streams, kept_constants: what of it is kept for the backward.
         kept_states: the states whose values are, besides the one that is the output.
-        output_is: the state that is the output itself, if one is.
+        outputs_are: the states that are the output itself.
     """
 
     def __init__(self, made: Program, times: Mapping[str, float] | None = None) -> None:
@@ -51,7 +51,7 @@ class Compiled:
         self.constants = tuple(forward.inputs_of("constant"))
         self.loop_params = tuple(forward.inputs_of("param"))
         outputs = forward.outputs
-        self.output_is = next((s for s in made.states if outputs[f"new.{s}"] is outputs["output"]), None)
+        self.outputs_are = tuple(s for s in made.states if outputs[f"new.{s}"] is outputs["output"])
         self.kept_streams, self.kept_constants, self.kept_states = self._kept()
         self.backward_params = () if made.backward is None else tuple(made.backward.graph.inputs_of("param"))
         self.fault: str | None = "untried"
@@ -63,7 +63,7 @@ class Compiled:
         if backward is None:
             return (), (), ()
         read = {*backward.graph.inputs, *(w.value for w in backward.weights if w.where == "stream")}
-        states = tuple(s for s in backward.trajectories if s != self.output_is)
+        states = tuple(s for s in backward.trajectories if s not in self.outputs_are)
         return tuple(n for n in self.streams if n in read), self.constants, states
 
     def kernel(self, dtype: torch.dtype) -> Kernel:
@@ -128,10 +128,10 @@ class Plan:
         self.constants = tuple(constants)
         self.same = all(d is directions[0] for d in directions)
         self.reads_output = any(
-            d.output_is is not None
-            and d.program.backward is not None
-            and d.output_is in d.program.backward.trajectories
+            state in d.program.backward.trajectories
             for d in directions
+            if d.program.backward is not None
+            for state in d.outputs_are
         )
         place = 1 + len(self.streams) + len(self.constants)
         self.places: list[tuple[int, int, int]] = []

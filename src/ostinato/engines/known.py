@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -48,6 +49,23 @@ _lock = threading.RLock()
 KEPT = 8
 """How many versions of one cell are remembered: it may go back and forth between modes."""
 
+MOST = 16
+"""How many versions of one cell are compiled: each takes longer than many calls of the loop."""
+
+TEXTS = 512
+"""How many programs are kept for cells like theirs."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """How often a cell was compiled, and what its last guard knew."""
+
+    count: int = 0
+    content: frozenset[str] = frozenset()
+
+
+_seen: WeakKeyDictionary[Cell, dict[Signature, _Seen]] = WeakKeyDictionary()
+
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
@@ -75,7 +93,7 @@ def find(template: Cell, cell: Cell, signature: Signature) -> Compiled:
     versions = _by_cell.get(template, {}).get(signature, ())
     result = next((made for holds, made in versions if holds(cell)), None) or _make(template, cell, signature)
     if isinstance(result, Refused):
-        raise result.with_traceback(None)
+        raise _plain(result)
     return result
 
 
@@ -85,15 +103,35 @@ def _make(template: Cell, cell: Cell, signature: Signature) -> Result:
         try:
             guard = Guard.of(cell)
         except Refused as refused:
-            versions.append((_always, refused))
-            return refused
+            versions.append((_always, _plain(refused)))
+            return versions[-1][1]
         key = (guard.key, signature)
         result = _by_text.get(key)
         if result is None:
+            seen = _seen.setdefault(template, {}).setdefault(signature, _Seen())
+            if seen.count == MOST:
+                versions.append((_always, _restless(seen.content, guard.content)))
+                return versions[-1][1]
+            seen.count, seen.content = seen.count + 1, guard.content
+            while len(_by_text) >= TEXTS:
+                del _by_text[next(iter(_by_text))]
             result = _by_text[key] = _build(cell, signature)
         versions[KEPT - 1 :] = []
         versions.insert(0, (guard.holds, result))
     return result
+
+
+def _restless(before: frozenset[str], now: frozenset[str]) -> Refused:
+    changed = sorted({line.partition("=")[0] for line in now ^ before})
+    return Refused(
+        f"{', '.join(changed[:3]) or 'what the step reads'} had {MOST} values so far, and each has to be compiled; "
+        "register what changes as a buffer, whose numbers are read at every call"
+    )
+
+
+def _plain(refused: Refused) -> Refused:
+    """The refusal without the frames it came through, which hold a call's tensors."""
+    return Refused(refused.why, refused.source)
 
 
 def _always(cell: Cell) -> bool:
@@ -109,5 +147,5 @@ def _build(cell: Cell, signature: Signature) -> Result:
     try:
         built = pipeline.build(with_numbers(cell), signature.input_size, streams, constants, signature.wants_grad)
     except Refused as refused:
-        return refused
+        return _plain(refused)
     return Compiled(built.program, built.times)

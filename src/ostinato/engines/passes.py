@@ -90,8 +90,8 @@ def backward(
         width = compiled.program.forward.outputs["output"].width
         own = tensors[0] if output is None else output[:, column : column + width]
         column += width
-        if output is not None and compiled.output_is is not None:
-            trajectories[compiled.output_is] = own
+        if output is not None:
+            trajectories |= dict.fromkeys(compiled.outputs_are, own)
         loops.append(_loop(geometry, read, held, states, params, plan.reverse[len(loops)]))
         rans.append(Ran(own, {}, saved, trajectories))
         wants.append(outer | _flagged(compiled, place, wanted))

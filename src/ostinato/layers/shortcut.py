@@ -81,6 +81,7 @@ class Way:
             or input.dtype is not self.dtype
             or not input.is_cpu
             or not input.is_contiguous()
+            or input.is_neg()
             or choose.asked(layer.engine) != self.asked
             or _options(layer) != self.options
             or threads.most() != self.threads
