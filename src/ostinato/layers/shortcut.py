@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _ways: WeakKeyDictionary[Recurrent, Way] = WeakKeyDictionary()
 _seen: WeakKeyDictionary[Recurrent, torch.Size] = WeakKeyDictionary()
 
-SMALL = 4_000_000
-"""Multiply-adds of a call beyond which the long way does not show."""
+SMALL = 200_000_000
+"""Multiply-adds of a call, some milliseconds, beyond which the long way does not show."""
 
 
 Named = tuple[dict[str, Any], tuple[str, ...], tuple[Any, ...]]
