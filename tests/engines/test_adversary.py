@@ -333,3 +333,15 @@ def test_an_attribute_that_never_rests_is_given_to_the_loop(monkeypatch) -> None
         torch.testing.assert_close(got, layer(x)[0])
     of(layer).scale = 1.1
     assert layer.choice().engine == "native"
+
+
+@pytest.mark.parametrize("recompute", ["none", "chunks"])
+def test_many_gradients_at_once(recompute: str) -> None:
+    """``is_grads_batched`` runs one backward for all of them."""
+    layer = ostinato.Recurrent(Plain, 4, 5, 2, recompute=recompute, engine="native").double()
+    output = layer(torch.randn(6, 3, 4, dtype=torch.float64))[0]
+    weights, grads = list(layer.parameters()), torch.randn(7, *output.shape, dtype=torch.float64)
+    got = torch.autograd.grad(output, weights, grads, is_grads_batched=True, retain_graph=True)
+    for n, one in enumerate(grads):
+        for mine, theirs in zip(got, torch.autograd.grad(output, weights, one, retain_graph=True), strict=True):
+            torch.testing.assert_close(mine[n], theirs)

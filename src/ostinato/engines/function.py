@@ -43,7 +43,7 @@ class RunLayer(torch.autograd.Function):
         if all(g is None for g in grads):
             return (None,) * (2 + ctx.count)
         with one_precision():
-            if torch.is_grad_enabled():
+            if must_be_seen(grads):
                 return (None, None, *again.gradients(plan, geometry, tensors, grads[0], finals, wanted))
             return (None, None, *_backward(plan, geometry, tensors, kept, grads[0], finals, wanted))
 
@@ -63,6 +63,12 @@ def _backward(
     if grad is not None:
         grad = flat(grad, geometry)
     return passes.backward(plan, geometry, tensors, output, kept, grad, finals, wanted)
+
+
+def must_be_seen(grads: Sequence[Tensor | None]) -> bool:
+    """Whether a backward must be made of ordinary operations: under grad mode, or for a batch of gradients at once."""
+    batched = torch._C._functorch.is_legacy_batchedtensor  # what torch.autograd.grad(is_grads_batched=True) hands in
+    return torch.is_grad_enabled() or any(g is not None and batched(g) for g in grads)
 
 
 def one_precision() -> AbstractContextManager[Any]:

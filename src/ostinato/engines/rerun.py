@@ -21,7 +21,7 @@ from torch import Tensor
 from ostinato.engines import again, passes
 from ostinato.engines.chunks import Chunk, cut
 from ostinato.engines.compiled import Plan
-from ostinato.engines.function import flat, one_precision, shaped
+from ostinato.engines.function import flat, must_be_seen, one_precision, shaped
 from ostinato.engines.hoist import Geometry
 
 
@@ -55,7 +55,7 @@ class RunChunks(torch.autograd.Function):
             finals.append(grads[place : place + len(compiled.program.states)])
             place += len(compiled.program.states)
         with one_precision():
-            if torch.is_grad_enabled():
+            if must_be_seen(grads):
                 return (None, None, *again.gradients(plan, geometry, tensors, grads[0], finals, wanted))
             return (None, None, *_gradients(plan, geometry, tensors, borders, grads[0], finals, wanted))
 
