@@ -345,3 +345,28 @@ def test_many_gradients_at_once(recompute: str) -> None:
     for n, one in enumerate(grads):
         for mine, theirs in zip(got, torch.autograd.grad(output, weights, one, retain_graph=True), strict=True):
             torch.testing.assert_close(mine[n], theirs)
+
+
+class OnlyBuffers(ostinato.Cell):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.register_buffer("weight", torch.randn(hidden_size, input_size))
+
+    def step(self, x, h):
+        return torch.tanh(x @ self.weight.T + h)
+
+
+class Nothing(ostinato.Cell):
+    def step(self, x, h):
+        return torch.tanh(x.sum(-1, keepdim=True) + h)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", [OnlyBuffers, Nothing])
+def test_inference_again_and_again_without_a_parameter(kind, dtype) -> None:
+    layer, x = ostinato.Recurrent(kind, 4, 5, engine="native").to(dtype), torch.randn(6, 3, 4, dtype=dtype)
+    with ostinato.engine("loop"):
+        expected = layer(x)[0]
+    for _ in range(4):
+        torch.testing.assert_close(layer(x)[0], expected)

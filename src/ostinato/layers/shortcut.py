@@ -70,7 +70,7 @@ class Way:
         self.asked = asked
         self.options = _options(layer)
         self.threads = threads.most()
-        self.layers = [_prepare(layer, k, plan, self.shape) for k, plan in enumerate(plans)]
+        self.layers = [_prepare(layer, k, plan, self.shape, self.dtype) for k, plan in enumerate(plans)]
         self.taken = threading.Lock()
 
     def run(self, layer: Recurrent, input: Tensor) -> tuple[Tensor, Any] | None:
@@ -200,9 +200,9 @@ def _watched() -> bool:
     return native.why_not_now() is not None or torch._C._len_torch_function_stack() > 0
 
 
-def _prepare(layer: Recurrent, k: int, plan: Plan, shape: torch.Size) -> _Layer:
+def _prepare(layer: Recurrent, k: int, plan: Plan, shape: torch.Size, dtype: torch.dtype) -> _Layer:
     compiled: Compiled = plan.directions[0]
-    kernel = compiled.kernel(next(layer.parameters()).dtype)
+    kernel = compiled.kernel(dtype)
     assert isinstance(kernel, Kernel)
     slot = layer._slots[k][0]
     cell = binding.bind(slot, layer)
