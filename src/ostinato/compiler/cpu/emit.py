@@ -84,9 +84,6 @@ class _Emitter(Frame):
         is_number = name in NUMBERS or name.endswith(".stride")
         return self.code.let(f"load {'i64' if is_number else 'ptr'}, ptr {place}, align 8")
 
-    def _flag(self, name: str) -> str:
-        return self.code.let(f"icmp ne i64 {self.words[name]}, 0")
-
     def _describe(self) -> str:
         parts = [f"stage {n}: {panel}" for n, panel in self.panels.items()]
         return "; ".join(parts)

@@ -133,13 +133,6 @@ class Lanes:
                 power = self.mul(power, power)
         return self.value(terms[0])
 
-    def horner(self, x: str, coefficients: Sequence[float]) -> str:
-        """The same, one after the other: the error of the low terms does not grow."""
-        total: Value = coefficients[-1]
-        for c in reversed(coefficients[:-1]):
-            total = self.fma(total, x, c)
-        return self.value(total)
-
 
 def slowly(m: Lanes, easy: str, fast: Sequence[str], function: tuple[str, str], inputs: Sequence[str]) -> list[str]:
     """Values that instructions got right where the mask ``easy`` is set; one call a lane for the others.

@@ -9,7 +9,7 @@ the second by rows, with a barrier between stages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, is_joined, resolve
@@ -291,7 +291,7 @@ def _phase_of(stage: Rows, node: Node) -> Phase:
     return next(p for p in stage.phases if any(n is node for n in (*p.body, *p.reductions)))
 
 
-def describe(plan: Schedule, widths: Mapping[str, int] | None = None) -> str:
+def describe(plan: Schedule) -> str:
     """The stages as text, for explain."""
     lines = []
     for n, stage in enumerate(plan.stages):
