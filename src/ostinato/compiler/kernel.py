@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ostinato.compiler import fresh
 from ostinato.compiler.cpu import jit, threads
 from ostinato.compiler.cpu.launch import Call, run
 from ostinato.compiler.cpu.layout import Buffer
@@ -53,7 +54,7 @@ class Kernel:
         width = machine.layout.buffers["output"].width
         total = _total(loops[0])
         first = next(iter(loops[0].states.values()))
-        joint = first.new_empty(total, len(loops) * width)
+        joint = fresh.empty(first, total, len(loops) * width)
         calls, rans = [], []
         for d, loop in enumerate(loops):
             ran = self._ran(machine, joint.narrow(1, d * width, width), total, save)
@@ -99,7 +100,7 @@ class Kernel:
             call = _call(machine, loop, descending=not loop.reverse)
             like = next(iter(loop.states.values()))
             outputs = {
-                name: like.new_empty(total, buffer.width)
+                name: fresh.empty(like, total, buffer.width)
                 for name, buffer in machine.layout.buffers.items()
                 if name.startswith("out.")
             }
@@ -178,7 +179,7 @@ class Kernel:
         trajectories: dict[str, Tensor] = {}
         for name in self.program.backward.trajectories if self.program.backward and save else ():
             kept = f"traj.{name}" in buffers
-            trajectories[name] = output.new_empty(total, buffers[f"traj.{name}"].width) if kept else output
+            trajectories[name] = fresh.empty(output, total, buffers[f"traj.{name}"].width) if kept else output
         return Ran(output, {}, saved, trajectories)
 
     def _forward_graph(self, save: bool) -> tuple[Graph, list[Buffer]]:
@@ -276,8 +277,8 @@ class Kernel:
 def _side_by_side(like: Tensor, total: int, widths: Sequence[int]) -> Sequence[Tensor]:
     """(N, ·) each, as parts of one tensor, or apart where that would be more than an allocator hands out again."""
     if not widths or total * sum(widths) * like.element_size() > FRESH:
-        return [like.new_empty(total, width) for width in widths]
-    return like.new_empty(total, sum(widths)).split(widths, 1)
+        return [fresh.empty(like, total, width) for width in widths]
+    return fresh.empty(like, total, sum(widths)).split(widths, 1)
 
 
 def _call(machine: Machine, loop: Loop, descending: bool) -> Call:

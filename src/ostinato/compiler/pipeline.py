@@ -4,6 +4,7 @@
 
     trace      the step, run once on stand-ins -> one graph          trace.py
     verify     is it a legal graph                                    verify.py
+    thin       products of few columns, written out as elementwise work     thin.py
     split      parameters only | all steps at once | the loop        split.py
     derive     the backward of the loop's step, in the same graph    gradient.py, vjp.py
     expand     composite operations written out                      expand.py
@@ -26,6 +27,7 @@ from ostinato.compiler.program import Backward, Program
 from ostinato.compiler.save import save
 from ostinato.compiler.simplify import simplify, simplify_backward
 from ostinato.compiler.split import TIME, best_hoist, split
+from ostinato.compiler.thin import thin
 from ostinato.compiler.trace import Widths, trace
 from ostinato.compiler.verify import verify
 
@@ -58,6 +60,7 @@ def build(
     clock = _Clock()
     graph = clock("trace", lambda: trace(cell, x_size, streams, constants))
     clock("verify", lambda: verify(graph))
+    graph = clock("thin", lambda: thin(graph))
     return compile_graph(graph, wants_grad, clock, best_hoist(graph) if hoist is None else hoist)
 
 

@@ -47,7 +47,8 @@ def test_the_table_is_complete() -> None:
 @pytest.mark.parametrize("op", ONE)
 def test_operations_on_one_value(op: str, element: str, target: Target) -> None:
     x = torch.cat([NUMBERS, torch.linspace(-5, 5, 401), torch.tensor([1.0])]).to(ELEMENTS[element])
-    agree(kernel(op, target, element)(x), interpret.POINTWISE[op](x), signs=op != "sign")
+    exact = x.double() if op == "sqrt" else x  # torch's own float32 root is one unit off on some processors
+    agree(kernel(op, target, element)(x), interpret.POINTWISE[op](exact), signs=op != "sign")
 
 
 @targets_here

@@ -131,6 +131,8 @@ def _key(graph: Graph, own: list[Buffer], dtype: torch.dtype, backward: bool, ta
 
 @once
 def sources() -> str:
-    """A hash of this compiler's own text, so that no code outlives the compiler that wrote it."""
-    files = sorted(Path(ostinato.compiler.__file__).parent.rglob("*.py"))
-    return cache.key(*(part for path in files for part in (path.name, path.read_bytes())))
+    """The compiler's own files as they are now, so that no code outlives the compiler that wrote it: their names, sizes
+    and dates, by which Python too knows that a file has changed."""
+    root = Path(ostinato.compiler.__file__).parent
+    known = sorted((str(p.relative_to(root)), p.stat().st_size, p.stat().st_mtime_ns) for p in root.rglob("*.py"))
+    return cache.key(str(root), *(str(file) for file in known))
