@@ -40,7 +40,7 @@ def test_the_weights_gradient_is_a_sum_and_no_product_over_all_steps() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("width", (1, FEW))
+@pytest.mark.parametrize("width", [1, FEW])
 def test_layers_on_one_feature_agree_with_the_loop(cell, width) -> None:
     torch.manual_seed(0)
     layer = ostinato.Recurrent(cell, width, 19, num_layers=2, bidirectional=True, engine="native").double()

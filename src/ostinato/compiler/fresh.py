@@ -8,7 +8,6 @@ import sys
 from functools import cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
 LARGE = 2**23
