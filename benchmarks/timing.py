@@ -22,7 +22,9 @@ import torch
 import ostinato
 
 BLOCK = 0.02  # seconds: a timed block is at least this long
-PAUSE = 0.02  # seconds: longer than an OpenMP thread or one of ONNX Runtime's waits in a busy loop
+PAUSE = 0.08
+"""Seconds between blocks: longer than a thread of OpenMP or of ONNX Runtime waits in a busy loop. With 0.02, a small
+call right after ONNX Runtime's took twice its time on an EPYC."""
 NOISE = 0.05  # of the processors' time used by others: above it a figure is marked
 
 
