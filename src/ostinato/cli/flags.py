@@ -1,0 +1,122 @@
+"""A settings dataclass as flags: each field's name, type, help, group and default become one option."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+
+def keyword(name: str, default: Any, kind: Any, option: Any) -> inspect.Parameter:
+    """One parameter of a command that is put together by hand."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def flag(name: str) -> str:
+    """The flag of a field.
+
+    >>> flag("hidden_size")
+    '--hidden-size'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def parameters_of(settings: type, without: tuple[str, ...] = ()) -> list[inspect.Parameter]:
+    """The options for the fields of ``settings``; one that is not given is None.
+
+    Args:
+        settings: a dataclass whose fields were made by ``ostinato.setting.setting``.
+        without: names of fields that the command has no use for.
+    """
+    hints = get_type_hints(settings)
+    fields = [one for one in dataclasses.fields(settings) if one.name not in without]
+    return [_parameter(one, hints[one.name]) for one in fields]
+
+
+def takes_no_value(settings: type) -> set[str]:
+    """The flags of ``settings`` that stand alone, with their negations.
+
+    >>> from ostinato.cli.flags import takes_no_value
+    >>> @dataclasses.dataclass
+    ... class Some:
+    ...     normalise: bool = True
+    >>> sorted(takes_no_value(Some))
+    ['--no-normalise', '--normalise']
+    """
+    hints = get_type_hints(settings)
+    names = [one.name for one in dataclasses.fields(settings) if _plain(hints[one.name]) is bool]
+    return {form for name in names for form in (flag(name), flag(f"no_{name}"))}
+
+
+def changes_of(settings: type, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given, as settings: a list is split at its commas.
+
+    >>> @dataclasses.dataclass
+    ... class Some:
+    ...     inputs: tuple[str, ...] = ()
+    ...     steps: int = 3
+    >>> changes_of(Some, {"inputs": 'x, "a,b"', "steps": None})
+    {'inputs': ('x', 'a,b')}
+    """
+    hints = get_type_hints(settings)
+    given = {name: value for name, value in flags.items() if value is not None}
+    return {name: split(value) if _is_list(hints[name]) else value for name, value in given.items()}
+
+
+def split(text: str) -> tuple[str, ...]:
+    """The parts between commas; a part with a comma in it stands in quotes.
+
+    >>> split('a, b,"c, d"')
+    ('a', 'b', 'c, d')
+    """
+    return tuple(part.strip() for line in csv.reader([text], skipinitialspace=True) for part in line if part.strip())
+
+
+def _parameter(setting: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
+    kind, metavar = _flag_type(setting.name, hint)
+    names = [f"{flag(setting.name)}/{flag('no_' + setting.name)}"] if kind is bool else [flag(setting.name)]
+    option = typer.Option(
+        *names,
+        metavar=metavar,
+        help=setting.metadata["help"] + _default(setting.default),
+        rich_help_panel=setting.metadata["group"],
+        show_default=False,
+    )
+    return keyword(setting.name, None, kind | None, option)
+
+
+def _default(value: Any) -> str:
+    if value is None or value == ():
+        return ""
+    if isinstance(value, bool):
+        return f" Default: {'yes' if value else 'no'}."
+    return f" Default: {','.join(map(str, value)) if isinstance(value, tuple) else value}."
+
+
+def _flag_type(name: str, hint: Any) -> tuple[Any, str | None]:
+    """How a setting is written on the command line. Numbers' rules are checked by the settings, in one place."""
+    kind = _plain(hint)
+    if name == "time_budget":
+        return str, "TIME"
+    if name == "cell":
+        return str, "lstm|gru|rnn|package.module:Class"
+    if get_origin(kind) is Literal:
+        return kind, "|".join(map(str, get_args(kind)))
+    if _is_list(kind):
+        return str, "A,B,…"
+    return kind, None
+
+
+def _plain(hint: Any) -> Any:
+    """The type without ``| None``."""
+    if get_origin(hint) in (Literal, tuple):
+        return hint
+    return next((one for one in get_args(hint) if one is not type(None)), hint)
+
+
+def _is_list(hint: Any) -> bool:
+    return get_origin(_plain(hint)) is tuple
