@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def plain_score(crf, scores, tags) -> float:
         return 0.0
     total = crf.start[tags[0]].item() + crf.end[tags[-1]].item()
     total += sum(scores[t, tag].item() for t, tag in enumerate(tags))
-    return total + sum(crf.transitions[a, b].item() for a, b in zip(tags, tags[1:], strict=False))
+    return total + sum(crf.transitions[a, b].item() for a, b in pairwise(tags))
 
 
 def every_tagging(crf, scores):
