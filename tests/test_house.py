@@ -18,7 +18,7 @@ FLOORS = (
     ("cli",),
     ("training",),
     ("tasks",),
-    ("models",),
+    ("models", "data"),
     ("inspection", "functional", "layouts"),
     ("layers",),
     ("engines",),
