@@ -1,8 +1,8 @@
 """Nodes in canonical form: slices pushed to the leaves, joins to the roots, exact identities applied.
 
 Every maker here gets canonical inputs and returns a canonical node. Slices end on inputs, reductions and reshapes;
-joins (cat) feed only products, reductions, reshapes, broadcasts and outputs. Nothing here changes a result, not by
-the sign of a zero.
+joins (cat) feed only products, reshapes, broadcasts and outputs. Nothing here changes a result, not by the sign of a
+zero, but for sums, whose order may be another.
 """
 
 from __future__ import annotations
@@ -165,13 +165,12 @@ def _slice_slice(c: Canonical, v: Node, axis: int, start: int, stop: int, step: 
 def _slice_cat(c: Canonical, v: Node, axis: int, start: int, stop: int, step: int) -> Node | None:
     if v["axis"] != axis:
         return c.cat([c.slice(i, axis, start, stop, step) for i in v.inputs], v["axis"])
-    if step != 1:
-        return None
     parts, begin = [], 0
     for value in v.inputs:
         end = begin + value.shape[axis]
-        if max(start, begin) < min(stop, end):
-            parts.append(c.slice(value, axis, max(start, begin) - begin, min(stop, end) - begin))
+        first = max(start, start + -(-(begin - start) // step) * step)
+        if first < min(stop, end):
+            parts.append(c.slice(value, axis, first - begin, min(stop, end) - begin, step))
         begin = end
     return c.cat(parts, axis)
 
@@ -271,10 +270,34 @@ IDENTITIES: dict[str, Callable[..., Node | None]] = {
 
 
 def _reduce(c: Canonical, node: Node, inputs: tuple[Node, ...]) -> Node:
-    """Over axes of one element nothing is to be done."""
+    """Over axes of one element nothing is to be done; parts joined along the axis are combined element by element."""
     value = inputs[0]
     axes = [a for a in node["axes"] if value.shape[a] != 1]
+    if value.op == "cat" and axes == [value["axis"]]:
+        value = _combined(c, node, value.inputs, axes[0])
+    axes = [a for a in axes if value.shape[a] != 1]
     return c.build.reduce(node.op, value, axes, node.source) if axes else value
+
+
+def _combined(c: Canonical, node: Node, parts: Sequence[Node], axis: int) -> Node:
+    """One value whose reduction is that of all parts: those of one width first, so that it ends in one pass at the
+    width of a gate; what has another width is reduced before it is added."""
+    groups: dict[int, Node] = {}
+    for part in parts:
+        width = part.shape[axis]
+        groups[width] = _both(c, node, groups[width], part) if width in groups else part
+    if len(groups) == 1:
+        return next(iter(groups.values()))
+    ones = [v if v.shape[axis] == 1 else c.build.reduce(node.op, v, [axis], node.source) for v in groups.values()]
+    total = ones[0]
+    for one in ones[1:]:
+        total = _both(c, node, total, one)
+    return total
+
+
+def _both(c: Canonical, node: Node, a: Node, b: Node) -> Node:
+    op = {"sum": "add", "amax": "maximum", "amin": "minimum"}[node.op]
+    return c.pointwise(c.build.pointwise(op, a, b, source=node.source), (a, b))
 
 
 MAKERS: dict[str, Callable[[Canonical, Node, tuple[Node, ...]], Node]] = {
