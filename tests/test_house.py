@@ -23,6 +23,7 @@ FLOORS = (
     ("layers",),
     ("engines",),
     ("compiler",),
+    ("setting",),
     ("cells",),
     ("errors", "version"),
 )

@@ -1,0 +1,86 @@
+"""The tasks by name; each is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from ostinato.cells.checks import nearest
+from ostinato.errors import InvalidValue
+from ostinato.tasks.task import TaskKind
+
+TASKS = {
+    "classify": "ostinato.tasks.classification.kind",
+    "regress": "ostinato.tasks.classification.regress",
+    "tag": "ostinato.tasks.tagging.kind",
+    "forecast": "ostinato.tasks.forecasting.kind",
+    "transduce": "ostinato.tasks.transduction.kind",
+    "language-model": "ostinato.tasks.language_modelling.kind",
+}
+"""Name → the module that holds its ``TASK``."""
+
+LANGUAGE_MODEL = "language-model"
+
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".ts", ".conll", ".conllu")
+"""Endings of files with rows. A single file of another kind is a text, and a text is for a language model."""
+
+
+def task_named(name: str) -> TaskKind:
+    """The task of that name.
+
+    >>> task_named("language-model").model_kind
+    'language-model'
+    >>> task_named("clasify")
+    Traceback (most recent call last):
+    ostinato.errors.InvalidValue: there is no task 'clasify'; did you mean 'classify'?
+
+    Raises:
+        InvalidValue: there is none; the message names the nearest.
+    """
+    if name not in TASKS:
+        raise InvalidValue(f"there is no task {name!r}" + (nearest(name, TASKS) or f"; there are {', '.join(TASKS)}"))
+    return cast(TaskKind, import_module(TASKS[name]).TASK)
+
+
+def task_of(model_kind: str) -> TaskKind:
+    """The task whose models are of that kind.
+
+    >>> task_of("language-model").name
+    'language-model'
+
+    Raises:
+        InvalidValue: there is none.
+    """
+    for name in TASKS:
+        if (found := task_named(name)).model_kind == model_kind:
+            return found
+    raise InvalidValue(f"no task has models of the kind {model_kind!r}")
+
+
+def guess(files: Sequence[Path]) -> tuple[str, str]:
+    """The one task that the files are for, and why, in words.
+
+    A single file that is no table is a text for a language model. Anything else is shown to each task.
+
+    Raises:
+        InvalidValue: several tasks recognise the files, or none.
+        DataError: the files cannot be read.
+    """
+    if len(files) == 1 and not files[0].is_dir() and files[0].suffix.lower() not in TABLES:
+        return LANGUAGE_MODEL, f"{files[0].name} is a text"
+    from ostinato.data.preview import preview
+
+    seen = preview(files)
+    reasons = {name: reason for name in TASKS if (reason := task_named(name).recognise(seen))}
+    if len(reasons) == 1:
+        return next(iter(reasons.items()))
+    named = ", ".join(map(str, files[:3]))
+    if not reasons:
+        raise InvalidValue(
+            f"what is to be learnt from {named} is not plain; say it with --task {'|'.join(TASKS)}, "
+            f"and name the columns (--inputs, --target)"
+        )
+    choices = "; or ".join(f"--task {name} ({reason})" for name, reason in reasons.items())
+    raise InvalidValue(f"{named} can be read in several ways; choose: {choices}")
