@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -59,10 +59,11 @@ def task_of(model_kind: str) -> TaskKind:
     raise InvalidValue(f"no task has models of the kind {model_kind!r}")
 
 
-def guess(files: Sequence[Path]) -> tuple[str, str]:
+def guess(files: Sequence[Path], settings: Collection[str] = ()) -> tuple[str, str]:
     """The one task that the files are for, and why, in words.
 
-    A single file that is no table is a text for a language model. Anything else is shown to each task.
+    A single file that is no table is a text for a language model. Anything else is shown to each task that has all of
+    the ``settings``, by name, that the user gave.
 
     Raises:
         InvalidValue: several tasks recognise the files, or none.
@@ -73,7 +74,9 @@ def guess(files: Sequence[Path]) -> tuple[str, str]:
     from ostinato.data.preview import preview
 
     seen = preview(files)
-    reasons = {name: reason for name in TASKS if (reason := task_named(name).recognise(seen))}
+    kinds = {name: task_named(name) for name in TASKS}
+    able = [name for name, kind in kinds.items() if all(hasattr(kind.settings, one) for one in settings)]
+    reasons = {name: reason for name in able if (reason := kinds[name].recognise(seen))}
     if len(reasons) == 1:
         return next(iter(reasons.items()))
     named = ", ".join(map(str, files[:3]))
