@@ -20,6 +20,9 @@ from ostinato.layers.recurrent import Recurrent
 from ostinato.layers.sequences import last_step
 from ostinato.models.crf import CRF
 
+SPREAD = 0.2
+"""Standard deviation of the vectors at the beginning."""
+
 
 @dataclass(frozen=True)
 class TaggingSize:
@@ -110,6 +113,9 @@ class TaggingNetwork(nn.Module):
         self.cell_type = cell_type
         self.words = nn.Embedding(size.words, size.word_size, device=device)
         self.characters = nn.Embedding(size.characters, size.character_size, device=device)
+        for table in (self.words, self.characters):
+            # Of torch's own spread, 1, the vectors drown what the states say for the first epochs.
+            nn.init.normal_(table.weight, std=SPREAD)
         self.spelling = Recurrent(
             cell_type,
             size.character_size,
@@ -152,26 +158,23 @@ class TaggingNetwork(nn.Module):
         """(B, 2·H) each sentence as a vector: the stack's features at its two ends."""
         return last_step(self.features(batch), batch.lengths, 2)
 
-    def loss(self, batch: Sentences, tags: Tensor) -> Tensor:
-        """Mean of −ln p over the words: of the right tag, or with a CRF of the sentence's whole tagging.
+    def surprise(self, scores: Tensor, tags: Tensor, lengths: Tensor) -> Tensor:
+        """(B,) for each sentence −ln p(its tags).
 
         Args:
-            batch: the sentences.
-            tags: (T, B) the right tags, int64, of any number past a sentence's end; −1 for a word that has none, with
-                which a CRF cannot do anything.
+            scores: (T, B, K) of :meth:`forward`.
+            tags: (T, B) the right tags, int64; past a sentence's end any tag's number.
+            lengths: (B,) words of each sentence.
         """
-        scores = self(batch)
-        inside = torch.arange(len(tags), device=tags.device).unsqueeze(1) < batch.lengths
         if self.crf is not None:
-            return -self.crf(scores, tags, batch.lengths).sum() / inside.sum()
-        return F.cross_entropy(scores[inside], tags[inside], ignore_index=-1)
+            return -self.crf(scores, tags, lengths)
+        inside = torch.arange(len(tags), device=tags.device).unsqueeze(1) < lengths
+        return F.cross_entropy(scores.movedim(2, 1), tags, reduction="none").masked_fill(~inside, 0).sum(0)
 
-    def probabilities(self, batch: Sentences) -> Tensor:
+    def decide(self, scores: Tensor, lengths: Tensor) -> Tensor:
+        """(T, B) the tags by these scores: each word's likeliest, or with a CRF the likeliest tagging of a sentence."""
+        return scores.argmax(2) if self.crf is None else self.crf.decode(scores, lengths)[0]
+
+    def probabilities(self, scores: Tensor, lengths: Tensor) -> Tensor:
         """(T, B, K) the probability of each tag for each word; with a CRF its marginal over all taggings."""
-        scores = self(batch)
-        return scores.softmax(2) if self.crf is None else self.crf.marginals(scores, batch.lengths)
-
-    def decide(self, batch: Sentences) -> Tensor:
-        """(T, B) the tags: each word's likeliest, or with a CRF the likeliest tagging of the whole sentence."""
-        scores = self(batch)
-        return scores.argmax(2) if self.crf is None else self.crf.decode(scores, batch.lengths)[0]
+        return scores.softmax(2) if self.crf is None else self.crf.marginals(scores, lengths)
