@@ -1,40 +1,69 @@
-"""``ostinato evaluate``: how well a model predicts a file."""
+"""``ostinato evaluate``: how good a model is on a file that has the answers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from ostinato.cli.options import CellOption, ModelArgument, own_cell
-from ostinato.errors import ModelFolderError
+from ostinato.cli.options import CellOption, FilesArgument, ModelArgument, own_cell
+from ostinato.cli.row_formats import plain
+from ostinato.cli.tables import print_figures
+from ostinato.errors import InvalidValue, ModelFolderError
 from ostinato.models.evaluation import Evaluation
 from ostinato.models.text_model import TextModel
+from ostinato.tasks.registry import task_of
 
 
 def evaluate(
     model: ModelArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The text, in UTF-8.")],
+    files: FilesArgument,
     part: Annotated[
         Literal["all", "validation"],
-        typer.Option(help="The whole file, or the part of it that training validated with."),
+        typer.Option(help="Of a text: the whole file, or the part of it that training validated with."),
     ] = "all",
     format: Annotated[Literal["text", "json"], typer.Option(help="For people, or for programs.")] = "text",
     cell: CellOption = None,
 ) -> None:
-    """How well a model predicts a text: nats and bits per character, and perplexity.
+    """How good a model is on a file that it did not learn from, and that has the answers.
 
-        ostinato evaluate ostinato-tales other-tales.txt
+        ostinato evaluate ostinato-reviews other-reviews.csv
+        ostinato evaluate ostinato-ner test.conll --format json
         ostinato evaluate ostinato-tales tales.txt --part validation
 
-    The second gives the number that training reported.
+    Every figure is that of the model's task: accuracy and F1 of classes, errors of numbers and forecasts, nats and
+    bits per character of texts. The last line gives the number that training reported.
     """
     from ostinato.models.folder import load
 
     loaded = load(model, own_cell(cell))
-    figures = _validation_part(loaded, file) if part == "validation" else loaded.evaluate(file)
+    if isinstance(loaded, TextModel):
+        _evaluate_text(loaded, files, part, format)
+        return
+    if part != "all":
+        raise InvalidValue(f"--part {part} is for language models, and {model} is a {loaded.kind}; leave it out")
+    figures = _of_files(loaded, files)
+    if format == "json":
+        print(json.dumps(figures, ensure_ascii=False, default=plain))
+    else:
+        print_figures(figures)
+
+
+def _of_files(model: Any, files: Sequence[Path]) -> dict[str, Any]:
+    from ostinato.data.files import expand, unchanged
+
+    sources = expand(files)
+    with unchanged(sources):
+        return task_of(model.kind).evaluate(model, sources, {})
+
+
+def _evaluate_text(model: TextModel, files: Sequence[Path], part: str, format: str) -> None:
+    if len(files) > 1:
+        raise InvalidValue(f"a language model is evaluated on one text, got {len(files)}; ask for each")
+    figures = _validation_part(model, files[0]) if part == "validation" else model.evaluate(files[0])
     if format == "json":
         print(json.dumps(figures.as_dict()))
         return

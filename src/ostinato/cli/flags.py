@@ -6,9 +6,11 @@ import csv
 import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+
+from ostinato.setting import hints_of, is_list, plain_type
 
 
 def keyword(name: str, default: Any, kind: Any, option: Any) -> inspect.Parameter:
@@ -32,7 +34,7 @@ def parameters_of(settings: type, without: tuple[str, ...] = ()) -> list[inspect
         settings: a dataclass whose fields were made by ``ostinato.setting.setting``.
         without: names of fields that the command has no use for.
     """
-    hints = get_type_hints(settings)
+    hints = hints_of(settings)
     fields = [one for one in dataclasses.fields(settings) if one.name not in without]
     return [_parameter(one, hints[one.name]) for one in fields]
 
@@ -47,8 +49,8 @@ def takes_no_value(settings: type) -> set[str]:
     >>> sorted(takes_no_value(Some))
     ['--no-normalise', '--normalise']
     """
-    hints = get_type_hints(settings)
-    names = [one.name for one in dataclasses.fields(settings) if _plain(hints[one.name]) is bool]
+    hints = hints_of(settings)
+    names = [one.name for one in dataclasses.fields(settings) if plain_type(hints[one.name]) is bool]
     return {form for name in names for form in (flag(name), flag(f"no_{name}"))}
 
 
@@ -62,9 +64,9 @@ def changes_of(settings: type, flags: Mapping[str, Any]) -> dict[str, Any]:
     >>> changes_of(Some, {"inputs": 'x, "a,b"', "steps": None})
     {'inputs': ('x', 'a,b')}
     """
-    hints = get_type_hints(settings)
+    hints = hints_of(settings)
     given = {name: value for name, value in flags.items() if value is not None}
-    return {name: split(value) if _is_list(hints[name]) else value for name, value in given.items()}
+    return {name: split(value) if is_list(hints[name]) else value for name, value in given.items()}
 
 
 def split(text: str) -> tuple[str, ...]:
@@ -99,24 +101,13 @@ def _default(value: Any) -> str:
 
 def _flag_type(name: str, hint: Any) -> tuple[Any, str | None]:
     """How a setting is written on the command line. Numbers' rules are checked by the settings, in one place."""
-    kind = _plain(hint)
+    kind = plain_type(hint)
     if name == "time_budget":
         return str, "TIME"
     if name == "cell":
         return str, "lstm|gru|rnn|package.module:Class"
     if get_origin(kind) is Literal:
         return kind, "|".join(map(str, get_args(kind)))
-    if _is_list(kind):
+    if is_list(kind):
         return str, "A,B,…"
     return kind, None
-
-
-def _plain(hint: Any) -> Any:
-    """The type without ``| None``."""
-    if get_origin(hint) in (Literal, tuple):
-        return hint
-    return next((one for one in get_args(hint) if one is not type(None)), hint)
-
-
-def _is_list(hint: Any) -> bool:
-    return get_origin(_plain(hint)) is tuple

@@ -12,6 +12,10 @@ from ostinato.models.cell_names import BUILT_IN, cell_named
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder, as `ostinato train` leaves it.")]
 
+FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, folders or globs.")]
+
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]
+
 CellOption = Annotated[
     str | None,
     typer.Option(
