@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import struct
 import sys
@@ -15,9 +16,9 @@ from torch import nn
 
 from ostinato.cells.cell import Cell
 from ostinato.cells.lstm import LSTMCell
-from ostinato.errors import ModelFolderError
+from ostinato.errors import DataError, ModelFolderError
 from ostinato.models.cell_names import cell_named, name_of_cell
-from ostinato.models.folder import is_model_folder, load, save
+from ostinato.models.folder import is_model_folder, load, save, save_training
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
 from ostinato.models.text_model import TextModel
 from ostinato.models.vocabulary import ByteVocabulary, CharacterVocabulary
@@ -87,6 +88,40 @@ def test_a_file_and_its_text_give_the_same_figure(folder, tmp_path):
     assert load(folder).evaluate(tmp_path / "text.txt") == load(folder).evaluate(text)
 
 
+def test_a_folder_of_the_first_format_is_read(folder):
+    """Format 1 had the vocabulary beside the model."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["format_version"], config["tokens"] = 1, config["model"].pop("tokens")
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    again = load(folder)
+    assert again.vocabulary == CharacterVocabulary.of("abc \né")
+    assert again.training == {"step": 3}
+
+
+def test_figures_that_json_does_not_have(folder):
+    save_training(folder, {"test": {"r2": math.nan, "worst": -math.inf, "mean": torch.tensor(0.5)}, "lost": (1, 2)})
+    assert load(folder).training == {"test": {"r2": None, "worst": None, "mean": 0.5}, "lost": [1, 2]}
+
+
+def test_predicting_and_encoding_texts(tmp_path):
+    model = a_model()
+    likeliest = model.predict("ab")
+    assert len(likeliest) == 5
+    assert list(likeliest.values()) == sorted(likeliest.values(), reverse=True)
+    scores, _ = model.network(torch.tensor(model.vocabulary.encode("ab")).unsqueeze(1))
+    top = int(scores[-1, 0, : model.vocabulary.unknown].argmax())
+    assert next(iter(likeliest)) == model.vocabulary.alphabet[top]
+    assert model.predict(["ab", "c"]) == [likeliest, model.predict("c")]
+    encoded = model.encode(["abc", "b", "?a"])
+    assert encoded.shape == (3, 6)
+    for row, text in zip(encoded, ["abc", "b", "?a"], strict=True):
+        tokens = torch.tensor(model.vocabulary.encode(text)).unsqueeze(1)
+        output, _ = model.network.stack(model.network.embedding(tokens))
+        torch.testing.assert_close(row, output[-1, 0])
+    with pytest.raises(DataError, match="must not be empty"):
+        model.encode(["abc", ""])
+
+
 def test_loading_leaves_the_random_numbers_alone(folder):
     before = torch.get_rng_state()
     load(folder)
@@ -116,7 +151,7 @@ def test_a_folder_never_imports(tmp_path, monkeypatch, folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "format version 2.*upgrade"),
+        ({"format_version": 3}, "format version 3.*upgrade"),
         ({"format": "other"}, "format must be 'ostinato.model'"),
         ({"kind": "translator"}, "kind must be"),
         ({"model__hidden_size": 1 << 40}, "hidden_size must be a whole number from 1 to"),
@@ -134,9 +169,9 @@ def test_a_folder_never_imports(tmp_path, monkeypatch, folder):
         ({"model__cell_options": {"leak": [1]}}, "cell_options must be"),
         ({"model__cell_options": {"proj_size": 1 << 30}}, "cell_options must be"),
         ({"model__cell_options": {"nonsense": 1}}, "cannot be built"),
-        ({"tokens__alphabet": "ba"}, "sorted"),
-        ({"tokens__alphabet": 3}, "alphabet must be a text"),
-        ({"tokens__kind": "words"}, "char or byte"),
+        ({"model__tokens__alphabet": "ba"}, "sorted"),
+        ({"model__tokens__alphabet": 3}, "alphabet must be a text"),
+        ({"model__tokens__kind": "words"}, "char or byte"),
         ({"model": []}, "model must be an object"),
         ({"training": 4}, "training must be an object"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -58,6 +58,11 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """All figures, for JSON."""
         return {**asdict(self), "bits": self.bits, "perplexity": self.perplexity}
+
+    @classmethod
+    def from_dict(cls, figures: dict[str, Any]) -> Evaluation:
+        """Back from ``as_dict``."""
+        return cls(**{one.name: figures[one.name] for one in fields(cls)})
 
     def __str__(self) -> str:
         return (

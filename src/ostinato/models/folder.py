@@ -12,41 +12,65 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ostinato.cells.cell import Cell
 from ostinato.errors import ModelFolderError, OstinatoError
 from ostinato.models.cell_names import BUILT_IN, IMPORT_PATH, name_of_cell
-from ostinato.models.config import FORMAT, ModelConfig, config_from_json, config_to_json
+from ostinato.models.config import ENSEMBLE, FORMAT, ModelConfig, config_from_json, config_to_json
+from ostinato.models.ensemble import MOST, Ensemble
 from ostinato.models.files import write_bytes, write_text
-from ostinato.models.language_model import LanguageModel, LanguageModelSize
+from ostinato.models.kinds import model_class
+from ostinato.models.model import Model
 from ostinato.models.needs import need
-from ostinato.models.text_model import TextModel
+from ostinato.models.reader import Reader
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 CONFIG_LIMIT = 1 << 24
 """Bytes. An alphabet of all of Unicode needs 12 million."""
 
+DTYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64", torch.bool: "BOOL"}
+"""What a model's tensors may be, and how safetensors calls it."""
 
-def save(model: TextModel, folder: Path) -> None:
+
+def save(model: Model, folder: Path) -> None:
     """Writes the model folder; what was there stays until each new file is complete.
 
     Raises:
         OSError: the disk is full or not writable; the old files are as they were.
         ModelFolderError: the cell's class has no import path, so nobody could load the model again.
     """
-    network = model.network
-    cell = name_of_cell(network.cell_type)
+    content = model.content()
+    cell = content["cell"]
     if cell not in BUILT_IN and not IMPORT_PATH.fullmatch(cell):
         raise ModelFolderError(f"the cell must be a class at the top of a module, so that it can be named, got {cell}")
-    config = ModelConfig(cell, network.size, model.vocabulary, model.training)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_bytes(folder / WEIGHTS, need("safetensors.torch", "export").save(tensors))
-    write_text(folder / CONFIG, config_to_json(config))
+    config = config_to_json(ModelConfig(model.kind, content, model.training))
+    write_bytes(folder / WEIGHTS, need("safetensors.torch", "export").save(_tensors(model)))
+    write_text(folder / CONFIG, config)
 
 
-def load(folder: str | Path, cell: type[Cell] | None = None) -> TextModel:
-    """The model in ``folder``, on the CPU, ready to write and to be evaluated.
+def save_training(folder: Path, training: dict[str, Any]) -> None:
+    """Replaces what ``config.json`` says of the model's making.
+
+    Raises:
+        OSError: the disk is full or not writable; the old file is as it was.
+    """
+    config = config_from_json(_read_config(folder), folder / CONFIG)
+    write_text(folder / CONFIG, config_to_json(ModelConfig(config.kind, config.content, training)))
+
+
+def save_ensemble(members: int, training: dict[str, Any], folder: Path) -> None:
+    """Makes ``folder`` an ensemble of the models in its subfolders 1, 2, … ``members``.
+
+    Raises:
+        OSError: the disk is full or not writable; the old file is as it was.
+    """
+    write_text(folder / CONFIG, config_to_json(ModelConfig(ENSEMBLE, {"members": members}, training)))
+
+
+def load(folder: str | Path, cell: type[Cell] | None = None) -> Any:
+    """The model in ``folder``, on the CPU, ready to use: a class of :mod:`ostinato.models`, or an ensemble of such.
 
     Args:
         folder: what ``ostinato train`` made.
@@ -57,20 +81,61 @@ def load(folder: str | Path, cell: type[Cell] | None = None) -> TextModel:
     """
     folder = Path(folder)
     config = config_from_json(_read_config(folder), folder / CONFIG)
-    cell_type = _cell_type(config.cell, cell, folder)
+    if config.kind != ENSEMBLE:
+        return _load_model(folder, config, cell)
+    count = Reader(folder / CONFIG).whole(config.content, "members", MOST)
+    return Ensemble([_load_member(folder / str(number), cell) for number in range(1, count + 1)], config.training)
+
+
+def _load_member(folder: Path, cell: type[Cell] | None) -> Model:
+    config = config_from_json(_read_config(folder), folder / CONFIG)
+    if config.kind == ENSEMBLE:
+        raise ModelFolderError(f"{folder} is a member of an ensemble and says that it is an ensemble itself")
+    return _load_model(folder, config, cell)
+
+
+def _load_model(folder: Path, config: ModelConfig, cell: type[Cell] | None) -> Model:
+    read, content = Reader(folder / CONFIG), config.content
+    name = read.text(content, "cell")
+    if name not in BUILT_IN and not IMPORT_PATH.fullmatch(name):
+        raise ModelFolderError(
+            f"{read.path}: cell must be {', '.join(BUILT_IN)} or package.module:Class, got {name[:80]!r}"
+        )
+    cell_type, kind = _cell_type(name, cell, folder), model_class(config.kind)
+
+    def build(device: str) -> Model:
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return kind.from_content(content, config.training, read, cell_type, device)
+        except ModelFolderError:
+            raise
+        except (OstinatoError, TypeError) as error:
+            raise ModelFolderError(f"{read.path} asks for a network that cannot be built: {error}") from error
+
     weights = _inside(folder, WEIGHTS)
     header = _header(weights)
-    if config.size.num_layers > len(header):
+    layers = content.get("num_layers", 1)
+    if isinstance(layers, int) and layers > len(header):
         raise ModelFolderError(
-            f"{folder / CONFIG} speaks of {config.size.num_layers} layers and {WEIGHTS} holds {len(header)} tensors; "
+            f"{read.path} speaks of {layers} layers and {WEIGHTS} holds {len(header)} tensors; "
             f"the two files do not belong together: copy the folder again"
         )
-    _compare(_expected(config.size, cell_type, folder), header, folder)
-    with torch.random.fork_rng(devices=[]):
-        network = LanguageModel(config.size, cell_type)
-    network.load_state_dict(need("safetensors.torch", "export").load_file(weights), strict=True)
-    network.eval()
-    return TextModel(network, config.vocabulary, config.training)
+    _compare(build("meta").network.state_dict(), header, folder)
+    model = build("cpu")
+    model.network.load_state_dict(need("safetensors.torch", "export").load_file(weights), strict=True)
+    model.network.eval()
+    return model
+
+
+def _tensors(model: Model) -> dict[str, Tensor]:
+    """The weights by name; tensors that share memory, as tied ones do, are written one by one."""
+    tensors: dict[str, Tensor] = {}
+    seen = set()
+    for name, tensor in model.network.state_dict().items():
+        tensor = tensor.detach().cpu().contiguous()
+        tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return tensors
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -145,19 +210,8 @@ def _header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         raise ModelFolderError(f"{path} is damaged ({error}); copy the folder again, or train it anew") from error
 
 
-def _expected(size: LanguageModelSize, cell_type: type[Cell], folder: Path) -> dict[str, tuple[int, ...]]:
-    """Name → shape of the tensors that the configuration asks for, found without allocating them."""
-    try:
-        with torch.random.fork_rng(devices=[]):
-            network = LanguageModel(size, cell_type, device="meta")
-    except (OstinatoError, TypeError) as error:
-        raise ModelFolderError(f"{folder / CONFIG} asks for a network that cannot be built: {error}") from error
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-
-
-def _compare(
-    expected: dict[str, tuple[int, ...]], header: dict[str, tuple[str, tuple[int, ...]]], folder: Path
-) -> None:
+def _compare(expected: dict[str, Tensor], header: dict[str, tuple[str, tuple[int, ...]]], folder: Path) -> None:
+    """Whether the file holds the tensors that the configuration asks for, which were not allocated."""
     missing, extra = sorted(expected.keys() - header.keys()), sorted(header.keys() - expected.keys())
     if missing or extra:
         parts = [f"lacks {', '.join(missing[:4])}"] * bool(missing) + [f"has besides {', '.join(extra[:4])}"] * bool(
@@ -166,9 +220,10 @@ def _compare(
         raise ModelFolderError(
             f"{folder / WEIGHTS} must hold the tensors that {CONFIG} describes; it {' and '.join(parts)}"
         )
-    for name, shape in expected.items():
-        dtype, found = header[name]
-        if found != shape or dtype != "F32":
+    for name, tensor in expected.items():
+        wanted, found = (DTYPES[tensor.dtype], tuple(tensor.shape)), header[name]
+        if found != wanted:
             raise ModelFolderError(
-                f"{name} in {folder / WEIGHTS} must be F32 {shape}, as {CONFIG} describes, got {dtype} {found}"
+                f"{name} in {folder / WEIGHTS} must be {wanted[0]} {wanted[1]}, as {CONFIG} describes, "
+                f"got {found[0]} {found[1]}"
             )

@@ -90,9 +90,23 @@ class LanguageModel(nn.Module):
         Returns:
             Scores (T, B, vocabulary) of the token that follows each, and the state after the last.
         """
-        if self.embedding is not None:
-            x = self.embedding(tokens)
-        else:
-            x = F.one_hot(tokens, self.size.vocabulary_size).to(self.head.weight.dtype)
-        y, state = self.stack(self.dropout(x), state)
+        y, state = self.stack(self.dropout(self._vectors(tokens)), state)
         return self.head(self.dropout(y)), state
+
+    def encode(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """What the top layer gives after the last token of each row.
+
+        Args:
+            tokens: (T, B) token numbers, int64; past a row's end any number.
+            lengths: (B,) tokens of each row, at least 1.
+
+        Returns:
+            (B, H)
+        """
+        y, _ = self.stack(self._vectors(tokens), lengths=lengths)
+        return y[lengths - 1, torch.arange(len(lengths))]
+
+    def _vectors(self, tokens: Tensor) -> Tensor:
+        if self.embedding is not None:
+            return self.embedding(tokens)
+        return F.one_hot(tokens, self.size.vocabulary_size).to(self.head.weight.dtype)

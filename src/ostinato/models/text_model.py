@@ -6,14 +6,25 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from ostinato.models.evaluation import Evaluation, evaluate
-from ostinato.models.language_model import LanguageModel
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ostinato.cells.cell import Cell
+from ostinato.errors import DataError, InvalidValue, ModelFolderError
+from ostinato.models.cell_names import name_of_cell
+from ostinato.models.evaluation import Evaluation, evaluate, evaluating
+from ostinato.models.language_model import INPUTS, LanguageModel, LanguageModelSize
 from ostinato.models.needs import need
+from ostinato.models.reader import DEEPEST, WIDEST, Reader
 from ostinato.models.sampling import Sampling, write
 from ostinato.models.text_file import existing_file, token_pieces
-from ostinato.models.vocabulary import Vocabulary, token_dtype
+from ostinato.models.vocabulary import ByteVocabulary, CharacterVocabulary, Vocabulary, token_dtype
+
+SHOWN = 5
+"""How many of the likeliest tokens a prediction names."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,91 @@ class TextModel:
     network: LanguageModel
     vocabulary: Vocabulary
     training: dict[str, Any] = field(default_factory=dict)
+
+    kind: ClassVar[str] = "language-model"
+
+    def content(self) -> dict[str, Any]:
+        """All that rebuilds the model besides its weights, for ``config.json``."""
+        size, vocabulary = self.network.size, self.vocabulary
+        tokens = {"kind": vocabulary.kind}
+        if isinstance(vocabulary, CharacterVocabulary):
+            tokens["alphabet"] = vocabulary.alphabet
+        return {
+            "cell": name_of_cell(self.network.cell_type),
+            "hidden_size": size.hidden_size,
+            "num_layers": size.num_layers,
+            "input": size.input,
+            "embedding_size": size.embedding_size,
+            "dropout": size.dropout,
+            "cell_options": size.cell_options,
+            "tokens": tokens,
+        }
+
+    @classmethod
+    def from_content(
+        cls, content: dict[str, Any], training: dict[str, Any], read: Reader, cell: type[Cell], device: str | None
+    ) -> Self:
+        """The model with untrained weights; arguments and errors as for every :class:`~ostinato.models.model.Model`."""
+        vocabulary = _vocabulary(read, read.table(content, "tokens"))
+        size = LanguageModelSize(
+            vocabulary_size=vocabulary.size,
+            hidden_size=read.whole(content, "hidden_size", WIDEST),
+            num_layers=read.whole(content, "num_layers", DEEPEST),
+            input=read.one_of(content, "input", INPUTS),
+            embedding_size=read.whole(content, "embedding_size", WIDEST),
+            dropout=read.fraction(content, "dropout"),
+            cell_options=read.options(content, "cell_options"),
+        )
+        return cls(LanguageModel(size, cell, device=device), vocabulary, training)
+
+    def predict(self, x: str | list[str]) -> Any:
+        """The likeliest next tokens after a text, likeliest first, each with its probability.
+
+        Args:
+            x: a text, or several.
+
+        Returns:
+            Five tokens → probability; for several texts a list of these.
+
+        Raises:
+            DataError: a text has characters the model does not know.
+        """
+        if isinstance(x, str):
+            return self._next(x)
+        return [self._next(text) for text in x]
+
+    def _next(self, text: str) -> dict[str, float]:
+        tokens = self.vocabulary.encode_prompt(text) or [self.vocabulary.start]
+        with evaluating(self.network):
+            scores, _ = self.network(self._tensor(tokens).unsqueeze(1))
+        probabilities = scores[-1, 0].float().softmax(0).cpu()
+        if self.vocabulary.unknown is not None:
+            probabilities[self.vocabulary.unknown] = 0
+        found = probabilities.topk(min(SHOWN, len(probabilities)))
+        pairs = zip(found.indices.tolist(), found.values.tolist(), strict=True)
+        return {"".join(self.vocabulary.decode([token])): value for token, value in pairs if value > 0}
+
+    def encode(self, x: list[str]) -> Tensor:
+        """Each text as a vector: what the top layer gives after its last token.
+
+        Args:
+            x: N texts, none of them empty. Characters that the model does not know count as unknown.
+
+        Returns:
+            (N, H), on the CPU.
+
+        Raises:
+            DataError: a text is empty.
+        """
+        rows = [self._tensor(self.vocabulary.encode(text)) for text in x]
+        if not rows or not all(map(len, rows)):
+            raise DataError(f"texts to encode must not be empty, got {x[:3]!r}")
+        lengths = torch.tensor([len(row) for row in rows])
+        with evaluating(self.network):
+            return self.network.encode(pad_sequence(rows), lengths).cpu()
+
+    def _tensor(self, tokens: list[int]) -> Tensor:
+        return torch.tensor(tokens, device=self.network.head.weight.device)
 
     def stream(
         self,
@@ -104,3 +200,15 @@ class TextModel:
                 file.write(piece)
             file.flush()
             return self.evaluate_tokens(numpy.memmap(file, dtype=token_dtype(self.vocabulary.size), mode="r"))
+
+
+def _vocabulary(read: Reader, tokens: dict[str, Any]) -> Vocabulary:
+    kind = read.text(tokens, "kind")
+    if kind == ByteVocabulary.kind:
+        return ByteVocabulary()
+    if kind != CharacterVocabulary.kind:
+        raise ModelFolderError(f"{read.path}: tokens.kind must be char or byte, got {kind[:80]!r}")
+    try:
+        return CharacterVocabulary(read.text(tokens, "alphabet"))
+    except InvalidValue as error:
+        raise ModelFolderError(f"{read.path}: {error}") from error
