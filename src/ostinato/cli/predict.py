@@ -91,7 +91,8 @@ def _not_onto_itself(target: Path | None, sources: Sequence[Path]) -> None:
 def _fingerprint(model: Path, files: str, form: str) -> str:
     """Of all that the rows depend on."""
     digest = hashlib.sha256(f"{files} {form}".encode())
-    for name in (CONFIG, WEIGHTS):
-        with open(model / name, "rb") as file:
+    # An ensemble's members stand in folders of their own.
+    for path in sorted(path for name in (CONFIG, WEIGHTS) for at in (name, f"*/{name}") for path in model.glob(at)):
+        with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
