@@ -12,8 +12,8 @@ from typing import Any
 
 from ostinato.models.needs import need
 
-LINE = "\0line"
-"""The hidden column that holds each row's line in its file."""
+LINE = "\ue000line"
+"""The hidden column that holds each row's line in its file; its first character is of nobody's use."""
 
 MISSING = ("", "NA", "N/A", "na", "nan", "NaN", "NAN", "null", "NULL", "None")
 """What stands for a missing number in a text file, in a column where all else are numbers."""

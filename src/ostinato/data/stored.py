@@ -77,8 +77,10 @@ def kept_table(
             if found := _mapped(entry):
                 return found
         except OSError:
-            # No cache to be had: batches already drawn are gone, so they are made again.
-            facts, batches = read()
+            # A full or read-only disk costs the cache, not the run.
+            pass
+        # Batches already drawn are gone.
+        facts, batches = read()
     return _temporary(facts, batches)
 
 
@@ -100,8 +102,9 @@ def _mapped(entry: Path) -> tuple[Any, Facts] | None:
     datasets = need("datasets", "tasks")
     arrow = need("pyarrow", "tasks")
     try:
+        with arrow.memory_map(str(entry)) as file, arrow.ipc.open_stream(file) as reader:
+            facts: Facts = json.loads(reader.schema.metadata[b"ostinato"])
         data = datasets.Dataset.from_file(str(entry)).data.table
-        facts: Facts = json.loads(data.schema.metadata[b"ostinato"])
     except (arrow.ArrowInvalid, KeyError, OSError, ValueError):
         return None
     return (data, facts) if data.num_rows == facts["ends"][-1] else None

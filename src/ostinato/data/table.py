@@ -225,7 +225,7 @@ def _source(path: Path, delimiter: str | None) -> Source:
         }.get(ending, "")
         raise DataError(f"{path}: a table must end in {known}, got {ending!r}{more}")
     form = FORMATS[ending]
-    return Delimited(path, delimiter) if form is Delimited else form(path)  # type: ignore[call-arg]
+    return Delimited(path, delimiter) if form is Delimited else form(path)
 
 
 def _read(sources: list[Source], in_memory: bool) -> tuple[Facts, Iterator[Any]]:
