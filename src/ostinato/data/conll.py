@@ -113,6 +113,10 @@ def read_conll(path: str | Path, *, universal: bool | None = None) -> list[Sente
             block.append(text)
             continue
         sentence, width = _sentence(block, first, path, universal, width)
+        if block and not sentence[0].tokens:
+            # A -DOCSTART- or a comment alone: it is written back with the sentence after it.
+            block.append("")
+            continue
         sentences += sentence
         block, first = [], number + 1
     sentence, width = _sentence(block, first, path, universal, width)
@@ -147,11 +151,11 @@ def _sentence(
 def _columns(line: str, universal: bool) -> tuple[str, ...] | None:
     """The columns of a token; None for a line that is none."""
     if universal:
-        if line.startswith("#"):
+        if not line or line.startswith("#"):
             return None
         columns = tuple(line.split("\t"))
         return None if NO_TOKEN.fullmatch(columns[0]) else columns
-    if line.startswith("-DOCSTART-"):
+    if not line or line.startswith("-DOCSTART-"):
         return None
     return tuple(line.split("\t")) if "\t" in line else tuple(line.split())
 
