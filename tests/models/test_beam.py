@@ -38,9 +38,7 @@ class Toy:
         return total
 
     def search(self, limits, search, never=None):
-        return beam_search(
-            self.step, lambda s, r: s[r], self.first, torch.tensor(limits), START, END, search, never
-        )
+        return beam_search(self.step, lambda s, r: s[r], self.first, torch.tensor(limits), START, END, search, never)
 
 
 def every_sequence(toy, row: int, limit: int, power: float) -> dict[tuple[int, ...], float]:
@@ -51,7 +49,7 @@ def every_sequence(toy, row: int, limit: int, power: float) -> dict[tuple[int, .
 @pytest.mark.parametrize("power", [0.0, 0.6, 1.0])
 def test_a_wide_beam_is_exhaustive_search(power):
     toy, limits = Toy(3), (4, 2, 0)
-    for row, found in enumerate(toy.search(limits, Search(EVERY, power))):
+    for row, found in enumerate(toy.search(limits, Search(EVERY, power, EVERY))):
         every = every_sequence(toy, row, limits[row], power)
         assert {tuple(one.tokens) for one in found} == set(every)
         assert [one.score for one in found] == pytest.approx(sorted(every.values(), reverse=True), abs=1e-9)
@@ -79,7 +77,7 @@ def test_width_one_takes_the_likeliest_token_each_time():
     assert 0 < ends < 20
 
 
-def plain_beam(toy, row: int, limit: int, width: int) -> list[tuple[float, tuple[int, ...]]]:
+def plain_beam(toy, row: int, limit: int, width: int, answers: int) -> list[tuple[float, tuple[int, ...]]]:
     """The same search for one row, with lists: what the batched one is to find."""
     beams, ended = [(0.0, ())], []
     for length in range(limit + 1):
@@ -92,19 +90,21 @@ def plain_beam(toy, row: int, limit: int, width: int) -> list[tuple[float, tuple
             more += [(total + p, (*tokens, t)) for t, p in enumerate(likely) if length < limit or t == END]
         more.sort(reverse=True)
         ended += [(total / (length + 1), tokens[:-1]) for total, tokens in more[:width] if tokens[-1] == END]
+        ended = sorted(ended, reverse=True)[:answers]
         beams = [one for one in more[: 2 * width] if one[1][-1] != END][:width]
-        if len(ended) >= width:
+        if ended and width == 1:
             break
-    return sorted(ended[:width], reverse=True)
+    return ended
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 5])
-def test_a_narrow_beam_for_rows_side_by_side(width):
+@pytest.mark.parametrize(("width", "answers"), [(1, 1), (2, 1), (3, 3), (5, 2)])
+def test_a_narrow_beam_for_rows_side_by_side(width, answers):
+    """The plain one goes on to the limit, so that a row is seen not to stop too soon."""
     limits = [5, 3, 0, 4, 5]
     toy = Toy(5, end=0.5)
-    found = toy.search(limits, Search(width))
+    found = toy.search(limits, Search(width, answers=answers))
     for row, limit in enumerate(limits):
-        expected = plain_beam(toy, row, limit, width)
+        expected = plain_beam(toy, row, limit, width, answers)
         assert [tuple(one.tokens) for one in found[row]] == [tokens for _, tokens in expected]
         assert [one.score for one in found[row]] == pytest.approx([score for score, _ in expected], abs=1e-9)
 
@@ -119,11 +119,26 @@ def test_a_wider_beam_finds_what_a_narrow_one_misses():
     assert gained > 3
 
 
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_a_sure_way_is_not_lost_to_many_unlikely_ends(power):
+    """The likeliest sequence has seven tokens of p 0.99 each, and at every step the end is the second best."""
+
+    def step(tokens, state):
+        scores = torch.tensor([0.99, 1e-6, 0.01]).log().repeat(len(tokens), 1)
+        scores[state[:, 0] == 7] = torch.tensor([1e-6, 0.01, 0.99]).log()
+        return scores, state + 1
+
+    search = Search(3, power)
+    ((found,),) = beam_search(step, lambda s, r: s[r], torch.zeros(1, 1), torch.tensor([20]), 3, 2, search, None)
+    assert found.tokens == [0] * 7
+    assert found.complete
+
+
 def test_a_token_that_is_never_written():
     toy = Toy(2)
-    free = toy.search([3, 3], Search(EVERY))
+    free = toy.search([3, 3], Search(EVERY, answers=EVERY))
     assert any(1 in one.tokens for row in free for one in row)
-    bound = toy.search([3, 3], Search(EVERY), never=1)
+    bound = toy.search([3, 3], Search(EVERY, answers=EVERY), never=1)
     assert all(1 not in one.tokens for row in bound for one in row)
     assert len(bound[0]) == 1 + 2 + 4 + 8
 
@@ -137,6 +152,8 @@ def test_no_rows():
     [
         ({"width": 0}, "width must be a whole number of at least 1, got 0"),
         ({"width": 2.5}, "width must be a whole number of at least 1, got 2.5"),
+        ({"answers": 0}, "answers must be a whole number of at least 1, got 0"),
+        ({"width": 2, "answers": 3}, "answers must be at most the width 2, got 3"),
         ({"length_power": -1.0}, "length_power must be a number that is at least 0, got -1.0"),
         ({"length_power": float("nan")}, "length_power must be a number that is at least 0, got nan"),
     ],
