@@ -84,7 +84,13 @@ class JsonLines:
                 kind = self._met(kind, here, name, line)
                 cells.append(cell)
             self.kinds[name] = self._met(self.kinds.get(name, "empty"), kind, name, lines[0])
-            arrays.append(arrow.array(cells, kinds()[kind]))
+            try:
+                arrays.append(arrow.array(cells, kinds()[kind]))
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"{self.path}, line {lines[0]:,} or after: column {name!r} holds half a character "
+                    f"({error.object[error.start]!r}); write the text as UTF-8"
+                ) from None
         return arrow.record_batch([*arrays, arrow.array(lines, arrow.int64())], names=[*names, LINE])
 
     def _met(self, one: str, other: str, name: str, line: int) -> str:
