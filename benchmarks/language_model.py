@@ -67,8 +67,8 @@ def main() -> int:
     bar = LONG_BAR if arguments.long else BAR
     if arguments.set:
         return 0
-    print(f"bar       {bar} nats: {'reached' if result.validation.nats <= bar else 'MISSED'}")
-    return int(result.validation.nats > bar)
+    print(f"bar       {bar} nats: {'reached' if result.validation.figures["nats"] <= bar else 'MISSED'}")
+    return int(result.validation.figures["nats"] > bar)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ import torch
 
 import ostinato
 from ostinato.errors import DataError, InvalidValue, ModelFolderError, TrainingError
+from ostinato.models.evaluation import Evaluation
 from ostinato.models.folder import load, save
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
 from ostinato.models.text_model import TextModel
 from ostinato.models.vocabulary import CharacterVocabulary
 from ostinato.tasks.language_modelling.corpus import validation_part
+from ostinato.tasks.language_modelling.settings import LanguageModelSettings
 from ostinato.training.checkpoint import read_checkpoint
 from ostinato.training.run import train
 from ostinato.training.schedule import learning_rate, progress
@@ -43,8 +45,8 @@ def test_what_a_run_leaves(text, tmp_path):
     model = ostinato.load(result.folder)
     tokens = validation_part(text, model.vocabulary, 0.1, 250_000)
     again = model.evaluate_tokens(tokens)
-    assert again == result.validation
-    assert model.training["validation"]["nats"] == result.validation.nats
+    assert again.as_dict() == model.training["validation"]
+    assert again == Evaluation.from_dict({**result.validation.figures, **result.validation.about})
     assert (result.step, result.best_step, result.stopped_because) == (60, 60, "all steps done")
     rows = list(csv.DictReader((tmp_path / "m" / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == [20, 40, 60]
@@ -66,7 +68,7 @@ def test_what_a_run_leaves(text, tmp_path):
 def test_every_kind_of_model_learns(text, tmp_path, changes):
     settings = {**SMALL, "steps": 40, "validate_every": 20, **changes}
     result = train(text, tmp_path / "m", **settings)
-    assert result.validation.nats < math.log(256 if "tokens" in changes else 40)
+    assert result.validation.figures["nats"] < math.log(256 if "tokens" in changes else 40)
     assert load(result.folder, cell=result.cell).evaluate("3 green bottles").unknown == 0
 
 
@@ -83,7 +85,8 @@ def test_carried_state_and_batches_are_the_definition(text, tmp_path):
     corpus = open_corpus(text, "char", 0.1, 16)
     optimizer = torch.optim.AdamW(network.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
     state = None
-    for step, batch in enumerate(Batches(corpus, 4, 16, seed=5, total=30)):
+    batches = Batches(corpus, 4, 16, seed=5)
+    for step, batch in enumerate(batches[number] for number in range(30)):
         scores, state = network(batch.inputs, None if batch.fresh else state)
         state = tuple(part.detach() for part in state)
         loss = torch.nn.functional.cross_entropy(scores.reshape(-1, scores.shape[-1]), batch.targets.reshape(-1))
@@ -97,7 +100,7 @@ def test_carried_state_and_batches_are_the_definition(text, tmp_path):
         torch.testing.assert_close(network.state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
 
 
-LEARNING_RATE = ostinato.training.settings.Settings().learning_rate
+LEARNING_RATE = LanguageModelSettings().learning_rate
 
 
 def test_a_run_leaves_the_callers_random_numbers_alone(text, tmp_path):
@@ -123,7 +126,7 @@ def test_the_best_weights_are_kept_and_patience_ends(text, tmp_path):
     assert result.step == result.best_step + 15
     model = load(result.folder)
     again = model.evaluate_tokens(validation_part(text, model.vocabulary, 0.1, 250_000))
-    assert again == result.validation
+    assert again.nats == result.validation.figures["nats"]
     assert train(out=tmp_path / "m", resume=True, quiet=True).step == result.step
 
 
@@ -182,7 +185,7 @@ def test_what_cannot_be_resumed(text, tmp_path):
     with pytest.raises(InvalidValue, match=r"keeps its settings.*got hidden_size"):
         train(out=tmp_path / "m", resume=True, hidden_size=13)
     text.write_text(text.read_text() + "more")
-    with pytest.raises(DataError, match="not the text this run began with"):
+    with pytest.raises(DataError, match="is not what this run began with"):
         train(out=tmp_path / "m", resume=True)
 
 

@@ -3,18 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
 from ostinato.errors import InvalidType, InvalidValue
-from ostinato.training.run import total_steps
-from ostinato.training.settings import (
-    DEFAULT_STEPS,
-    Settings,
-    parse_seconds,
-    settings_from_yaml,
-    settings_to_yaml,
+from ostinato.setting import SettingsBase, setting
+from ostinato.tasks.language_modelling.settings import LanguageModelSettings as Settings
+from ostinato.tasks.settings import TrainingSettings, parse_seconds
+from ostinato.training.settings import settings_from_yaml, settings_to_yaml
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByEpochs(TrainingSettings):
+    """A task whose usual length is in epochs."""
+
+    usual_steps = None
+    usual_epochs = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EveryType(SettingsBase):
+    """One field of each type that a setting may have."""
+
+    columns: tuple[str, ...] = setting((), "Which columns are read.", "Data")
+    target: str | None = setting(None, "The column to predict.", "Data")
+    scale: bool = setting(True, "Whether values are scaled.", "Data")
+    pool: Literal["last", "mean"] | None = setting(None, "How steps are joined.", "Model")
+    rate: float | None = setting(None, "A number.", "Model", above=0)
+
+
+def test_every_type_that_a_setting_may_have():
+    found = EveryType().replaced({"columns": "a, b", "target": "y", "scale": False, "pool": "mean", "rate": "1e-3"})
+    assert found == EveryType(columns=("a", "b"), target="y", scale=False, pool="mean", rate=0.001)
+    assert found.replaced({"columns": ["c"], "target": None, "pool": None, "rate": 2}).columns == ("c",)
+    assert EveryType().replaced(json.loads(json.dumps(dataclasses.asdict(found)))) == found
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "rule"),
+    [
+        ({"columns": ["a", 3]}, InvalidType, r"columns must be a list of names, got \('a', 3\)"),
+        ({"columns": None}, InvalidType, "columns must be a list of names, got None"),
+        ({"target": 3}, InvalidType, "target must be a text, got 3"),
+        ({"scale": 1}, InvalidType, "scale must be true or false, got 1"),
+        ({"scale": None}, InvalidType, "scale must be true or false, got None"),
+        ({"pool": "max"}, InvalidValue, "pool must be one of last, mean, got 'max'"),
+        ({"rate": True}, InvalidType, "rate must be a number, got True"),
+        ({"rate": -1}, InvalidValue, "rate must be above 0, got -1"),
+    ],
 )
+def test_rules_of_every_type(changes, kind, rule):
+    with pytest.raises(kind, match=rule):
+        EveryType().replaced(changes)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +71,7 @@ from ostinato.training.settings import (
         ({"tokens": "word"}, "tokens must be one of char, byte, got 'word'"),
         ({"time_budget": "soon"}, "like 90s, 2m, 1.5h.*got 'soon'"),
         ({"time_budget": "0s"}, "time_budget must be above 0"),
-        ({"hiden_size": 3}, "'hiden_size' is no setting; did you mean hidden_size"),
+        ({"hiden_size": 3}, "'hiden_size' is no setting; did you mean 'hidden_size'"),
     ],
 )
 def test_values_outside_the_rule(changes, rule):
@@ -74,17 +117,21 @@ def test_yaml_that_is_no_table_of_settings(tmp_path, content):
 
 
 def test_the_fewest_steps_that_a_setting_asks_for():
-    assert total_steps(Settings(), 10**6) == DEFAULT_STEPS
-    assert total_steps(Settings(time_budget=5.0), 10**6) is None
-    assert total_steps(Settings(time_budget=5.0, steps=9), 10**6) == 9
-    assert total_steps(Settings(epochs=1.5, batch_size=10, sequence_length=10), 1000) == 15
-    assert total_steps(Settings(epochs=1.5, steps=4, batch_size=10, sequence_length=10), 1000) == 4
+    assert Settings().total_steps(10**6) == 1250
+    assert Settings(time_budget=5.0).total_steps(10**6) is None
+    assert Settings(time_budget=5.0, steps=9).total_steps(10**6) == 9
+    assert Settings(epochs=1.5).total_steps(10) == 15
+    assert Settings(epochs=1.5, steps=4).total_steps(10) == 4
+    assert Settings(epochs=0.001).total_steps(10) == 1
+    assert ByEpochs().total_steps(10) == 20
+    assert ByEpochs(steps=7).total_steps(10) == 7
+    assert ByEpochs(time_budget=7.0).total_steps(10) is None
 
 
 def test_every_setting_has_a_text_and_a_group():
-    for setting in dataclasses.fields(Settings):
-        assert setting.metadata["help"].endswith(".")
-        assert setting.metadata["group"]
+    for one in dataclasses.fields(Settings):
+        assert one.metadata["help"].endswith(".")
+        assert one.metadata["group"]
 
 
 def test_seconds():

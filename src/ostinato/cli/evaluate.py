@@ -12,8 +12,7 @@ import typer
 from ostinato.cli.options import CellOption, FilesArgument, ModelArgument, own_cell
 from ostinato.cli.row_formats import plain
 from ostinato.cli.tables import print_figures
-from ostinato.errors import InvalidValue, ModelFolderError
-from ostinato.models.evaluation import Evaluation
+from ostinato.errors import InvalidValue
 from ostinato.models.text_model import TextModel
 from ostinato.tasks.registry import task_of
 
@@ -61,22 +60,12 @@ def _of_files(model: Any, files: Sequence[Path]) -> dict[str, Any]:
 
 
 def _evaluate_text(model: TextModel, files: Sequence[Path], part: str, format: str) -> None:
-    if len(files) > 1:
-        raise InvalidValue(f"a language model is evaluated on one text, got {len(files)}; ask for each")
-    figures = _validation_part(model, files[0]) if part == "validation" else model.evaluate(files[0])
+    from ostinato.tasks.language_modelling.kind import evaluation
+
+    figures = evaluation(model, files[0], part)
     if format == "json":
         print(json.dumps(figures.as_dict()))
         return
     print(figures)
     if figures.unknown:
         print(f"{figures.unknown:,} of them are characters that the model does not know; they count as unknown.")
-
-
-def _validation_part(model: TextModel, file: Path) -> Evaluation:
-    from ostinato.tasks.language_modelling.corpus import validation_part
-
-    training = model.training
-    fraction, limit = training.get("validation_fraction"), training.get("validation_limit")
-    if not isinstance(fraction, float) or not 0 < fraction < 1 or type(limit) is not int or limit < 2:
-        raise ModelFolderError("config.json does not say which part training validated with; use --part all")
-    return model.evaluate_tokens(validation_part(file, model.vocabulary, fraction, limit))

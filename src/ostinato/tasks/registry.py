@@ -69,7 +69,7 @@ def guess(files: Sequence[Path], settings: Collection[str] = ()) -> tuple[str, s
         InvalidValue: several tasks recognise the files, or none.
         DataError: the files cannot be read.
     """
-    if len(files) == 1 and not files[0].is_dir() and files[0].suffix.lower() not in TABLES:
+    if len(files) == 1 and not files[0].is_dir() and not _holds_rows(files[0]):
         return LANGUAGE_MODEL, f"{files[0].name} is a text"
     from ostinato.data.preview import preview
 
@@ -87,3 +87,8 @@ def guess(files: Sequence[Path], settings: Collection[str] = ()) -> tuple[str, s
         )
     choices = "; or ".join(f"--task {name} ({reason})" for name, reason in reasons.items())
     raise InvalidValue(f"{named} can be read in several ways; choose: {choices}")
+
+
+def _holds_rows(file: Path) -> bool:
+    """Whether this is a table, or a pattern of names."""
+    return file.suffix.lower() in TABLES or bool(set("*?[") & set(file.name))

@@ -43,6 +43,10 @@ class Score:
     of_loss: float | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Checkpoints and JSON hold plain numbers only, and figures often come from NumPy.
+        object.__setattr__(self, "figures", {name: float(value) for name, value in self.figures.items()})
+
     @property
     def value(self) -> float:
         """The main figure."""

@@ -11,6 +11,7 @@ import torch
 from ostinato.errors import TrainingError
 from ostinato.models.folder import save
 from ostinato.models.needs import need
+from ostinato.tasks.task import Score
 from ostinato.training.learner import Learner
 from ostinato.training.run_folder import RunFolder
 
@@ -25,10 +26,12 @@ class Keeper(Callback):
 
     Args:
         folder: where the model and the checkpoint go.
+        facts: what is stored with the model besides the run's own figures.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, facts: dict[str, Any]) -> None:
         self.folder = folder
+        self.facts = facts
         self.interrupted = False
         self.reason = ""
 
@@ -50,18 +53,18 @@ class Keeper(Callback):
     def validate(self, learner: Learner) -> None:
         """Validates, and writes the model if it is the best so far."""
         rate = learner.current_rate()
-        evaluation = learner.task.validate()
+        score = learner.task.validate()
         learner.tick()
-        best = learner.record.add_validation(learner.global_step, rate, evaluation.nats)
-        if best:
-            self.save(learner, evaluation.as_dict())
+        if learner.record.add_validation(learner.global_step, rate, score):
+            self.save(learner, score)
         with self._disk():
             learner.record.write_csv(self.folder.metrics)
 
-    def save(self, learner: Learner, validation: dict[str, Any] | None) -> None:
+    def save(self, learner: Learner, score: Score | None) -> None:
         """Replaces the model by the present weights."""
+        training = {**self.facts, **figures(learner, score)}
         with self._disk():
-            save(learner.task.finished(figures(learner, validation)), self.folder.path)
+            save(learner.task.finished(training), self.folder.path)
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -104,14 +107,12 @@ def patience_lost(learner: Learner) -> str:
     return ""
 
 
-def figures(learner: Learner, validation: dict[str, Any] | None) -> dict[str, Any]:
+def figures(learner: Learner, score: Score | None) -> dict[str, Any]:
     """What ``config.json`` says of the training."""
-    settings = learner.settings
     return {
-        "text": learner.task.corpus.path.name,
+        "task": learner.task.name,
         "step": learner.global_step,
         "seconds": round(learner.record.elapsed, 3),
-        "validation_fraction": settings.validation_fraction,
-        "validation_limit": settings.validation_limit,
-        "validation": validation,
+        "main": None if score is None else score.main,
+        "validation": None if score is None else {**score.figures, **score.about},
     }

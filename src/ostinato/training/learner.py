@@ -12,11 +12,10 @@ from torch import Tensor
 from ostinato.errors import TrainingError
 from ostinato.models.needs import need
 from ostinato.models.states import State, map_state
-from ostinato.tasks.language_modelling.batches import Batch
-from ostinato.tasks.language_modelling.task import LanguageModelling
+from ostinato.tasks.settings import TrainingSettings
+from ostinato.tasks.task import Task
 from ostinato.training.record import Record
 from ostinato.training.schedule import learning_rate, progress
-from ostinato.training.settings import Settings
 
 LightningModule: Any = need("lightning.pytorch").LightningModule
 
@@ -28,12 +27,12 @@ class Learner(LightningModule):
     generators, and the record. The learning rate and the batch follow from the step's number.
 
     Args:
-        task: the model and its text.
+        task: the network and its data.
         settings: of the run.
         total_steps: where the run ends by steps, or None.
     """
 
-    def __init__(self, task: LanguageModelling, settings: Settings, total_steps: int | None) -> None:
+    def __init__(self, task: Task, settings: TrainingSettings, total_steps: int | None) -> None:
         super().__init__()
         self.network = task.network
         self.task = task
@@ -74,13 +73,13 @@ class Learner(LightningModule):
         self.carried = map_state(lambda tensor: tensor.to(self.device), self.carried)
         self._clock = time.monotonic()
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.tick()
         rate = self.current_rate()
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         loss, self.carried = self.task.loss(batch, self.carried)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -108,7 +107,7 @@ class Learner(LightningModule):
                 "cpu": torch.get_rng_state(),
                 "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             },
-            "fingerprint": self.task.corpus.fingerprint,
+            "fingerprint": self.task.fingerprint,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

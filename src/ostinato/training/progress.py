@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
 from ostinato.models.needs import need
+from ostinato.training.curve import label
 from ostinato.training.learner import Learner
 
 Callback: Any = need("lightning.pytorch").Callback
@@ -64,16 +64,14 @@ class Progress(Callback):
             self.bar = None
 
     def _line(self, learner: Learner, now: float) -> str:
-        settings, record = learner.settings, learner.record
-        unit = learner.task.corpus.vocabulary.unit
-        tokens = (learner.global_step - self._first_step) * settings.batch_size * settings.sequence_length
-        speed = tokens / max(1e-9, now - self._started)
+        record = learner.record
+        speed = (learner.global_step - self._first_step) / max(1e-9, now - self._started)
         parts = [f"step {learner.global_step:,}"]
         if record.loss_count:
-            parts.append(f"loss {record.loss_sum / record.loss_count:.3f} nats")
-        if record.points:
-            parts.append(f"validation {record.points[-1].validation_nats / math.log(2):.3f} bits/{unit}")
-        parts.append(f"{speed:,.0f} {unit}s/s")
+            parts.append(f"loss {record.loss_sum / record.loss_count:.3f}")
+        if record.best is not None:
+            parts.append(f"validation {label(record.best)} {record.points[-1].figures[record.best.main]:.3f}")
+        parts.append(f"{speed:,.1f} steps/s")
         if (done := learner.progress()) > 0:
             parts.append(f"{duration(record.elapsed * (1 - done) / done)} left")
         return " · ".join(parts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ostinato.models.files import write_text
+from ostinato.tasks.task import Score
 
 
 @dataclass(frozen=True)
@@ -20,15 +21,15 @@ class Point:
         step: steps done.
         seconds: of training, from the very beginning.
         learning_rate: at that step.
-        training_nats: mean loss of the steps since the validation before.
-        validation_nats: of the validation part, per token.
+        training_loss: mean loss of the steps since the validation before.
+        figures: of the validation part.
     """
 
     step: int
     seconds: float
     learning_rate: float
-    training_nats: float
-    validation_nats: float
+    training_loss: float
+    figures: dict[str, float]
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Record:
     Args:
         elapsed: seconds of training, validation included, over all its sessions.
         points: the validations so far.
-        best: the lowest validation figure, in nats; infinite before the first.
+        best: the best of their scores; None before the first.
         best_step: where it was.
         without_better: validations in a row since then.
         loss_sum: of the losses since the last validation.
@@ -47,7 +48,7 @@ class Record:
 
     elapsed: float = 0.0
     points: list[Point] = field(default_factory=list)
-    best: float = math.inf
+    best: Score | None = None
     best_step: int = 0
     without_better: int = 0
     loss_sum: float = 0.0
@@ -58,13 +59,13 @@ class Record:
         self.loss_sum += loss
         self.loss_count += 1
 
-    def add_validation(self, step: int, learning_rate: float, nats: float) -> bool:
+    def add_validation(self, step: int, learning_rate: float, score: Score) -> bool:
         """Counts a validation; whether it is the best so far."""
         training = self.loss_sum / max(1, self.loss_count)
-        self.points.append(Point(step, self.elapsed, learning_rate, training, nats))
+        self.points.append(Point(step, self.elapsed, learning_rate, training, dict(score.figures)))
         self.loss_sum, self.loss_count = 0.0, 0
-        if nats < self.best:
-            self.best, self.best_step, self.without_better = nats, step, 0
+        if self.best is None or better(score, self.best):
+            self.best, self.best_step, self.without_better = score, step, 0
             return True
         self.without_better += 1
         return False
@@ -78,12 +79,22 @@ class Record:
         for one in fields(self):
             setattr(self, one.name, state[one.name])
         self.points = [Point(**point) for point in state["points"]]
+        self.best = None if state["best"] is None else Score(**state["best"])
 
     def write_csv(self, path: Path) -> None:
-        """All validations as a table; nats are per token."""
+        """All validations as a table, with a column for each figure."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow([one.name for one in fields(Point)])
+        names = list(self.points[0].figures) if self.points else []
+        plain = [one.name for one in fields(Point) if one.name != "figures"]
+        table.writerow([*plain, *(f"validation_{name}" for name in names)])
         for point in self.points:
-            table.writerow([getattr(point, one.name) for one in fields(Point)])
+            table.writerow([*(getattr(point, name) for name in plain), *(point.figures.get(name) for name in names)])
         write_text(path, text.getvalue())
+
+
+def better(score: Score, than: Score) -> bool:
+    """Whether the main figure of ``score`` is better; any number is better than none."""
+    if math.isnan(than.value):
+        return not math.isnan(score.value)
+    return score.value > than.value if score.higher_is_better else score.value < than.value

@@ -5,16 +5,12 @@ Batch number n is a function of the seed and n alone, so a run goes on anywhere 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ostinato.tasks.language_modelling.corpus import Corpus
-
-GIVE_BACK_EVERY = 256
-"""Batches between two times the mapped pages are given back to the system."""
 
 
 class Batch(NamedTuple):
@@ -32,7 +28,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """The training batches, first to last; iterating starts at ``position``.
+    """The training batches by number.
 
     In an epoch the readers start evenly spaced, at an offset drawn from the seed and the epoch's number, and walk until
     each has come to where its neighbour started; the text is read as a ring.
@@ -42,24 +38,18 @@ class Batches:
         batch_size: B, readers.
         sequence_length: T, tokens a step.
         seed: decides the offsets.
-        total: how many batches there are in all.
     """
 
-    def __init__(self, corpus: Corpus, batch_size: int, sequence_length: int, seed: int, total: int) -> None:
+    def __init__(self, corpus: Corpus, batch_size: int, sequence_length: int, seed: int) -> None:
         self.corpus = corpus
         self.batch_size = batch_size
         self.sequence_length = sequence_length
         self.seed = seed
-        self.total = total
-        self.position = 0
 
     @property
     def per_epoch(self) -> int:
         """Batches until every token has been read about once."""
         return batches_per_epoch(len(self.corpus.training), self.batch_size, self.sequence_length)
-
-    def __len__(self) -> int:
-        return self.total
 
     def __getitem__(self, number: int) -> Batch:
         """Batch ``number``, whatever was read before."""
@@ -75,22 +65,6 @@ class Batches:
                 block[reader, len(piece) :] = torch.from_numpy(tokens[:rest].astype("int64"))
         block = block.t().contiguous()
         return Batch(block[:-1], block[1:], step == 0)
-
-    def __iter__(self) -> Iterator[Batch]:
-        while self.position < self.total:
-            batch = self[self.position]
-            self.position += 1
-            if self.position % GIVE_BACK_EVERY == 0:
-                self.corpus.give_back()
-            yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the next batch is; Lightning keeps it in the checkpoint."""
-        return {"position": self.position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes on where ``state_dict`` was taken."""
-        self.position = state["position"]
 
     def _offset(self, epoch: int) -> int:
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % (1 << 63))
