@@ -62,6 +62,8 @@ def _of_files(model: Any, files: Sequence[Path]) -> dict[str, Any]:
 def _evaluate_text(model: TextModel, files: Sequence[Path], part: str, format: str) -> None:
     from ostinato.tasks.language_modelling.kind import evaluation
 
+    if len(files) > 1:
+        raise InvalidValue(f"a language model is evaluated on one text, got {len(files)}; ask for each")
     figures = evaluation(model, files[0], part)
     if format == "json":
         print(json.dumps(figures.as_dict()))
