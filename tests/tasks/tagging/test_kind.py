@@ -123,7 +123,7 @@ def test_long_sentences_are_learnt_in_pieces_and_tagged_whole(tmp_path, small):
 def test_one_tag_alone_teaches_nothing(tmp_path, small):
     path = tmp_path / "a.conll"
     path.write_text("a X O\nb Y O\n\n" * 10 + "c X O\n\nd Y O\n")
-    with pytest.raises(DataError, match="a.conll: column 2 gives every word the same tag, 'O'.*--target"):
+    with pytest.raises(DataError, match=r"a\.conll: column 2 gives every word the same tag, 'O'.*--target"):
         TASK.prepare([path], small)
 
 

@@ -76,8 +76,14 @@ def test_universal(tmp_path):
         ("a.conll", "Ann B-PER\n", None, "ner", "a.conll has 2 columns without names; give a number from 0"),
         ("a.conll", "Ann\nsleeps\n", None, None, "a.conll: the target, column 0, is the column of the words"),
         ("a.conll", "Ann O\n", None, "0", "the target, column 0, is the column of the words.*only copy it"),
-        ("a.jsonl", lines({"tokens": ["a"], "tags": ["b"]}), None, "tag", "no column 'tag' .--target.; did you mean 'tags'"),
-        ("a.jsonl", lines({"tokens": ["a"], "tags": ["b", "c"]}), None, None, "a.jsonl, line 1: every word needs one tag, got 1"),
+        ("a.jsonl", lines({"tokens": ["a"], "tags": ["b"]}), None, "tag", "no column 'tag' .*; did you mean 'tags'"),
+        (
+            "a.jsonl",
+            lines({"tokens": ["a"], "tags": ["b", "c"]}),
+            None,
+            None,
+            "a.jsonl, line 1: every word needs one tag, got 1",
+        ),
         ("a.jsonl", lines({"tokens": ["a"], "tags": [1]}), None, "tags", "'tags' .--target. must hold lists of texts"),
         (
             "a.jsonl",
@@ -88,7 +94,7 @@ def test_universal(tmp_path):
         ),
         ("a.jsonl", lines({"tokens": "a b"}), None, None, "of the columns tokens, none holds lists of texts"),
     ],
-)  # fmt: skip
+)
 def test_files_that_cannot_be_read(tmp_path, name, text, words, target, message):
     sentences = read_sentences([write(tmp_path, name, text)])
     with pytest.raises(DataError, match=message):
@@ -104,7 +110,7 @@ def test_ragged_columns(tmp_path):
 
 def test_files_that_do_not_belong_together(tmp_path):
     one, rows = write(tmp_path, "a.conll", "a O\n"), write(tmp_path, "b.jsonl", lines({"tokens": ["a"], "tags": ["b"]}))
-    with pytest.raises(DataError, match="must be of one format, got a.conll and b.jsonl"):
+    with pytest.raises(DataError, match=r"must be of one format, got a\.conll and b\.jsonl"):
         read_sentences([one, rows])
-    with pytest.raises(DataError, match="c.conll has other columns than"):
+    with pytest.raises(DataError, match=r"c\.conll has other columns than"):
         read_sentences([one, write(tmp_path, "c.conll", "a b O\n")])
