@@ -15,7 +15,7 @@ from ostinato.cli import main
 from ostinato.cli.demo import language_reference
 from ostinato.cli.examples import examples_folder, first_line
 from ostinato.models.folder import load
-from ostinato.training.settings import Settings
+from ostinato.tasks.language_modelling.settings import LanguageModelSettings as Settings
 from ostinato.version import __version__
 
 SMALL = ["--hidden-size=12", "--embedding-size=6", "--batch-size=4", "--sequence-length=16", "--device=cpu"]

@@ -13,7 +13,7 @@ from ostinato.training.match import nearest_width
 from ostinato.training.runs_file import Run, RunsFile
 from ostinato.training.search import Best, candidates, full_settings, search, trial_settings
 
-RUN = Run("lstm-0", "lstm", 24, 0.01, 0, 12_345, 100, 4.0, "f", {"accuracy": 0.875, "loss": 0.3})
+RUN = Run("lstm-0", "lstm", 24, 0.01, 0, 12_345, 100, 4.0, "test", "f", {"accuracy": 0.875, "loss": 0.3})
 
 
 def test_what_is_written_is_read_back_and_is_a_table(tmp_path):
@@ -95,7 +95,11 @@ def test_the_best_trial_wins_and_no_trial_runs_twice(tmp_path):
         tried.append(name)
         score = -abs(settings.hidden_size - 48)
         return dataclasses.replace(
-            RUN, hidden_size=settings.hidden_size, learning_rate=settings.learning_rate, figures={"score": score}
+            RUN,
+            run=name,
+            hidden_size=settings.hidden_size,
+            learning_rate=settings.learning_rate,
+            figures={"score": score},
         )
 
     assert search(settings, 5, table, "f", run) is None

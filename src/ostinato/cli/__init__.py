@@ -13,7 +13,7 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 """Exit codes: the input breaks a rule; the work itself failed; Ctrl-C."""
 
 
-LONG_WORK = {"train", "demo"}
+LONG_WORK = {"train", "compare", "demo"}
 
 
 SPINS = "3000"

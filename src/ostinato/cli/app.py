@@ -6,23 +6,29 @@ from typing import Annotated
 
 import typer
 
+from ostinato.cli.compare import compare_command
 from ostinato.cli.demo import demo
 from ostinato.cli.evaluate import evaluate
 from ostinato.cli.examples import examples
+from ostinato.cli.formats import formats
+from ostinato.cli.predict import predict
 from ostinato.cli.sample import sample
+from ostinato.cli.task_command import CONTEXT, task_command
 from ostinato.cli.train import train_command
+from ostinato.tasks.registry import TASKS
 from ostinato.version import __version__
 
 app = typer.Typer(
     name="ostinato",
     help="Recurrent networks that you can read, change, and still run at full speed.\n\n"
-    "Begin with `ostinato demo`, or with a text of your own: `ostinato train FILE`.\n\n"
+    "Begin with `ostinato demo`, or with a file of your own: `ostinato train FILE`. What files may hold: "
+    "`ostinato formats`.\n\n"
     "Any command takes --debug, which shows where an error came from.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT,
 )
 
 
@@ -41,8 +47,19 @@ def _root(
     """Holds the options of `ostinato` itself."""
 
 
-app.command("train")(train_command())
-app.command("sample")(sample)
+def _begin(arguments: list[str] | None) -> None:
+    """Holds the place of a command whose flags depend on its task."""
+
+
+app.command("train", cls=task_command(train_command), help=f"Train a model on a file: {', '.join(TASKS)}.")(_begin)
+app.command("predict")(predict)
 app.command("evaluate")(evaluate)
+app.command(
+    "compare",
+    cls=task_command(compare_command),
+    help="Compare cells on a file: the same rows, seeds and number of parameters.",
+)(_begin)
+app.command("sample")(sample)
+app.command("formats")(formats)
 app.command("demo")(demo)
 app.command("examples", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(examples)

@@ -29,9 +29,9 @@ def demo(
     ostinato demo
     ostinato demo --time-budget 5m --out longer-demo
     """
+    from ostinato.tasks.settings import parse_seconds
     from ostinato.training.run import train
     from ostinato.training.run_folder import RunFolder
-    from ostinato.training.settings import parse_seconds
 
     seconds = parse_seconds(time_budget)
     folder = RunFolder(out)

@@ -17,7 +17,7 @@ from ostinato.models.text_model import TextModel
 from ostinato.tasks.registry import LANGUAGE_MODEL
 
 if TYPE_CHECKING:
-    from ostinato.training.run import TrainingResult
+    from ostinato.training.result import TrainingResult
 
 SAMPLE_LENGTH = 300
 

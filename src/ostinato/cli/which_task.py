@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ostinato.cli.flags import flag, takes_no_value
-from ostinato.errors import ModelFolderError
+from ostinato.errors import InvalidValue, ModelFolderError
 from ostinato.tasks.registry import LANGUAGE_MODEL, TASKS, guess, task_named
+from ostinato.tasks.settings import TrainingSettings
 
 ALONE = {"--resume", "--overwrite", "--quiet", "-q", "--help", "-h", "--match-parameters"}
 """Flags without a value that are no settings."""
+
+EVERYWHERE = {flag(one.name) for one in dataclasses.fields(TrainingSettings)} | {
+    "--task", "--out", "-o", "--config", "--ensemble", "--tune", "--cells", "--seeds",
+}  # fmt: skip
+"""Flags with a value that no task is told by."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,20 @@ def which_task(arguments: Sequence[str]) -> Choice:
     files = line.files()
     if not files:
         return Choice(LANGUAGE_MODEL)
-    task, why = guess(files, line.settings())
+    task, why = _guessed(files, line)
     if task == LANGUAGE_MODEL:
         return Choice(task)
     return Choice(task, f"{', '.join(map(str, files[:3]))}: task {task}, since {why}. Another one: --task NAME.")
+
+
+def _guessed(files: Sequence[Path], line: _Line) -> tuple[str, str]:
+    try:
+        return guess(files)
+    except InvalidValue:
+        # Among several readings the settings that are given may tell.
+        if not (given := line.settings()):
+            raise
+        return guess(files, given)
 
 
 def _of_run(out: str | None, files: Sequence[Path]) -> str:
@@ -70,7 +86,6 @@ class _Line:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self.arguments = list(arguments)
-        self._alone = ALONE.union(*(takes_no_value(task_named(name).settings) for name in TASKS))
 
     def value(self, *names: str) -> str | None:
         """What follows the first of these flags."""
@@ -85,8 +100,10 @@ class _Line:
         return [Path(argument) for argument, is_file in self._walk() if is_file]
 
     def settings(self) -> set[str]:
-        """The names of the settings that are given."""
-        given = {argument.partition("=")[0] for argument, is_file in self._walk() if not is_file}
+        """The names of the settings that are given and that not every task has."""
+        given = {argument.partition("=")[0] for argument, is_file in self._walk() if not is_file} - EVERYWHERE
+        if not given - ALONE:
+            return set()
         every = {one.name for name in TASKS for one in dataclasses.fields(task_named(name).settings)}
         return {name for name in every if {flag(name), flag(f"no_{name}")} & given}
 
@@ -98,7 +115,14 @@ class _Line:
             elif argument.startswith("-") and argument != "-":
                 yield argument, False
                 attached = "=" in argument or (argument[1] != "-" and len(argument) > 2)
-                if not attached and argument not in self._alone:
+                if not attached and not _stands_alone(argument):
                     next(rest, None)
             else:
                 yield argument, True
+
+
+def _stands_alone(given: str) -> bool:
+    """Whether no value follows the flag. The tasks, which take time to import, are asked only where they may differ."""
+    if given in ALONE or given in EVERYWHERE:
+        return given in ALONE
+    return any(given in takes_no_value(task_named(name).settings) for name in TASKS)

@@ -66,7 +66,7 @@ def train(
         ({'accuracy': 0.97, …}, {'majority class': {'accuracy': 0.61, …}, …})
     """
     files = _files(file)
-    folder = RunFolder(_out(files, out))
+    folder = RunFolder(out_folder(files, out))
     if resume and overwrite:
         raise InvalidValue("resume and overwrite exclude each other: the one goes on with what the other removes")
     if resume:
@@ -97,7 +97,15 @@ def _files(file: Files | None) -> tuple[Path, ...]:
     return (Path(file),) if isinstance(file, str | Path) else tuple(map(Path, file))
 
 
-def _out(files: Sequence[Path], out: str | Path | None) -> Path:
+def out_folder(files: Sequence[Path], out: str | Path | None) -> Path:
+    """Where a run goes: ``out``, or a folder named for the files.
+
+    >>> out_folder([Path("corpus/tales.txt")], None).name
+    'ostinato-tales'
+
+    Raises:
+        InvalidValue: neither is given.
+    """
     if out is not None:
         return Path(out)
     if not files:

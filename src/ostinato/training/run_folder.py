@@ -43,6 +43,11 @@ class RunFolder:
         return self.path / "learning_curve.png"
 
     @property
+    def trials(self) -> Path:
+        """The trials of a search for settings, which came before the run."""
+        return self.path / "tune.csv"
+
+    @property
     def files(self) -> list[Path]:
         """All that a run writes."""
         return [self.path / WEIGHTS, self.path / CONFIG, self.checkpoint, self.metrics, self.curve, self.run]
@@ -59,8 +64,8 @@ class RunFolder:
             return False
         return True
 
-    def prepare(self, overwrite: bool, files: Sequence[Path]) -> None:
-        """Makes the folder, empty of any run; the files that are learnt from may lie in it.
+    def check(self, overwrite: bool, files: Sequence[Path]) -> None:
+        """Whether a run may begin here; the files that are learnt from may lie in the folder, and a search's trials.
 
         Raises:
             ModelFolderError: something is there, and it is no run's folder or ``overwrite`` is not given.
@@ -78,13 +83,21 @@ class RunFolder:
                     f"{self.path} holds a run already; go on with it (--resume), replace it (--overwrite), "
                     f"or name another folder with --out"
                 )
+
+    def prepare(self, overwrite: bool, files: Sequence[Path]) -> None:
+        """Makes the folder, empty of any run.
+
+        Raises:
+            ModelFolderError: as :meth:`check` does.
+        """
+        self.check(overwrite, files)
         self.clear()
         self.path.mkdir(parents=True, exist_ok=True)
         self.clean()
 
     def _strangers(self, files: Sequence[Path]) -> bool:
-        learnt_from = {file.resolve() for file in files}
-        return any(path.resolve() not in learnt_from for path in self.path.iterdir())
+        expected = {file.resolve() for file in (*files, self.trials)}
+        return any(path.resolve() not in expected for path in self.path.iterdir())
 
     def clear(self) -> None:
         """Removes what runs wrote here, and nothing else."""

@@ -13,7 +13,7 @@ from ostinato.models.files import write_text
 
 FIXED = (
     "run", "cell", "hidden_size", "learning_rate", "seed", "parameters", "steps", "seconds",
-    "steps_per_second", "made_of",
+    "steps_per_second", "part", "made_of",
 )  # fmt: skip
 
 
@@ -30,8 +30,9 @@ class Run:
         parameters: of the network.
         steps: done until it stopped.
         seconds: of training, validation included.
+        part: of the data that the figures are of, ``"test"`` or ``"validation"``.
         made_of: fingerprint of files and settings: a run of another one is another run.
-        figures: what the model reached, by name.
+        figures: what the model reached, by name, the deciding one first.
     """
 
     run: str
@@ -42,6 +43,7 @@ class Run:
     parameters: int
     steps: int
     seconds: float
+    part: str
     made_of: str
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -98,6 +100,7 @@ def _read(row: dict[str, str]) -> Run:
         parameters=int(row["parameters"]),
         steps=int(row["steps"]),
         seconds=float(row["seconds"]),
+        part=row["part"],
         made_of=row["made_of"],
         figures={name: float(value) for name, value in row.items() if name not in FIXED and value != ""},
     )

@@ -101,7 +101,7 @@ def search(settings: S, count: int, table: RunsFile, made_of: str, run: Callable
         came = run(settings.replaced({"hidden_size": width, "learning_rate": rate}), name)
         if came is None:
             return None
-        done[name] = dataclasses.replace(came, run=name, made_of=made_of)
+        done[name] = dataclasses.replace(came, made_of=made_of)
         table.write(list(done.values()))
     best = max(done.values(), key=lambda one: one.figures["score"])
     return Best(best.hidden_size, best.learning_rate, best.run)
