@@ -84,10 +84,13 @@ def load(folder: str | Path, cell: type[Cell] | None = None) -> Any:
     if config.kind != ENSEMBLE:
         return _load_model(folder, config, cell)
     count = Reader(folder / CONFIG).whole(config.content, "members", MOST)
-    return Ensemble([_load_member(folder / str(number), cell) for number in range(1, count + 1)], config.training)
+    return Ensemble([_load_member(folder, str(number), cell) for number in range(1, count + 1)], config.training)
 
 
-def _load_member(folder: Path, cell: type[Cell] | None) -> Model:
+def _load_member(ensemble: Path, name: str, cell: type[Cell] | None) -> Model:
+    folder = ensemble / name
+    if not folder.resolve().is_relative_to(ensemble.resolve()):
+        raise ModelFolderError(f"{folder} is a link out of the model folder, which is not followed; copy it itself")
     config = config_from_json(_read_config(folder), folder / CONFIG)
     if config.kind == ENSEMBLE:
         raise ModelFolderError(f"{folder} is a member of an ensemble and says that it is an ensemble itself")
