@@ -1,0 +1,106 @@
+"""Pairs of texts out of tables: which two columns they are, and that both sides of every row hold a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ostinato.data.table import Table
+from ostinato.errors import DataError
+from ostinato.tasks.transduction.task import Pair
+
+TEXTS = ("text", "integer")
+"""Kinds of columns whose cells can be written as they stood in the file. A fraction's spelling is not kept."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Two columns of a table, by name.
+
+    Args:
+        source: is read.
+        target: is to be written.
+    """
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Pairs(Sequence[Pair]):
+    """Some rows of a table as pairs; read when they are asked for, so that a large file stays where it is.
+
+    Args:
+        table: has the columns.
+        columns: of the pairs.
+        rows: which rows, in order.
+    """
+
+    table: Table
+    columns: Columns
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Pair:  # type: ignore[override]  # no slices are taken
+        row = self.rows[number]
+        cells = (self.table.cells(name)[row] for name in (self.columns.source, self.columns.target))
+        return Pair(*map(str, cells))
+
+    def __iter__(self) -> Iterator[Pair]:
+        return (self[number] for number in range(len(self.rows)))
+
+
+def choose_columns(table: Table, source: str | None, target: str | None) -> Columns:
+    """The columns that were named; the first and the second of two.
+
+    Raises:
+        DataError: there is no such column, no sensible reading, or both are the same.
+    """
+    names = table.columns
+    if len(names) == 1:
+        raise DataError(
+            f"{table.name} has one column only, {names[0]!r}, and pairs need two: a text that is read and one that is "
+            f"to be written, with a tab between them in a .tsv file, under a line that names the columns"
+        )
+    for name, flag in ((source, "--source"), (target, "--target")):
+        if name is not None:
+            table.need(name, flag)
+    if source is None or target is None:
+        if len(names) > 2:
+            raise DataError(
+                f"{table.name} has {len(names)} columns; say which is read and which is to be written, with --source "
+                f"and --target: the columns are {', '.join(names[:20])}"
+            )
+        source = source or next(name for name in names if name != target)
+        target = target or next(name for name in names if name != source)
+    if source == target:
+        raise DataError(f"{table.name}: the target is also the source, column {source!r}; a model would only copy it")
+    return Columns(source, target)
+
+
+def checked_texts(table: Table, column: str, what: str) -> list[str]:
+    """All texts of a column, none of them empty.
+
+    Raises:
+        DataError: there is no such column, it does not hold texts, or a cell is empty; the message names the line.
+    """
+    table.need(column, what)
+    kind = table.kinds[column]
+    if kind == "number":
+        raise DataError(
+            f"{table.name}: column {column!r} ({what}) holds numbers with fractions, whose spelling is lost in "
+            f"reading; to transduce them as texts, write the file as JSON lines with the texts in quotes"
+        )
+    cells = table.column(column)
+    # White space alone is a text for a program and none for a reader, so it is taken for a mistake.
+    blank = [row for row, cell in enumerate(cells) if cell is None or not str(cell).strip()]
+    if blank:
+        more = f" ({len(blank):,} such rows)" if len(blank) > 1 else ""
+        raise DataError(
+            f"{table.where(blank[0])}: column {column!r} ({what}) is empty{more}; fill the cell or remove the row"
+        )
+    if kind not in TEXTS:
+        raise DataError(f"{table.name}: column {column!r} ({what}) must hold texts, got {str(cells[0])[:40]!r}")
+    return [str(cell) for cell in cells]
