@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn.functional import dropout as drop
 from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import binding, checks
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import aten, choose, known, loop, native, purity
-from ostinato.engines.call import LayerCall, States, Step
+from ostinato.engines import aten, choose, known
 from ostinato.engines.compiled import Compiled
 from ostinato.errors import CellError
-from ostinato.layers import build, compiling, opaque, shortcut, states
+from ostinato.layers import build, compiling, opaque, running, shortcut, states
 from ostinato.layers.batch import Batch
+from ostinato.layers.running import Watch
 from ostinato.layers.sequences import last_step
 from ostinato.layers.states import Network, StateShape, suffix
 from ostinato.layers.streams import Streams, sort_streams
-
-Watch = Callable[[str, Cell], Step]
-"""Given a cell's place (``l0``, ``l0_reverse``, …) and the bound cell: the function to call instead of its step."""
 
 
 def _constant(function: Any) -> Any:
@@ -259,22 +255,7 @@ class Recurrent(nn.Module):
         given: Streams = ({}, {})
         if streams or self._streams:
             given = sort_streams(self.cell_type.__name__, batch, self._streams, streams)
-        engine = "loop" if watch is not None or batch.data.shape[0] == 0 else self.choose(batch.data).engine
-        if engine == "native" and torch.compiler.is_compiling() and not batch.packed:
-            engine = "loop"  # the operator was tried, and there is no program for it: dynamo may trace the steps
-        if engine == "aten" and self._fits_one_call(batch):
-            output, network = aten.run_stack(
-                self._operator or "",
-                batch.data,
-                network,
-                self._weights(),
-                self.bias,
-                self.num_layers,
-                self.bidirectional,
-                batch.batch_sizes,
-            )
-        else:
-            output, network = self._layer_by_layer(engine, batch, network, given, watch)
+        output, network = running.run(self, batch, network, given, watch)
         return batch, batch.public(output), self._shape.public(batch.public_states(network))
 
     def _raw_weight(self) -> Tensor | None:
@@ -282,14 +263,6 @@ class Recurrent(nn.Module):
         if self._operator is not None and (weight := self._parameters.get(self._weight_names[0])) is not None:
             return weight
         return checks.numeric(self.parameters())
-
-    def _weights(self) -> list[Tensor]:
-        """The effective parameters in torch's order, each read once; where all are plain, without detours."""
-        own: dict[str, Any] = self._parameters
-        try:
-            return [own[name] for name in self._weight_names]
-        except KeyError:
-            return [getattr(self, name) for name in self._weight_names]
 
     def _initial(self, batch: Batch, hx: Any, condition: Any) -> Network:
         name, shape, rows = type(self).__name__, self._shape, batch.rows
@@ -323,75 +296,6 @@ class Recurrent(nn.Module):
         if own == "auto" and self._operator is not None and data.dim() > 1 and not torch.compiler.is_compiling():
             work = choose.Work(data.shape[0], data.numel() // data.shape[-1], self._step_weights)
         return choose.choose(own, self._operator, self.cell_type.__name__, data, self._recompute == "chunks", work)
-
-    def _fits_one_call(self, batch: Batch) -> bool:
-        dropping = self.dropout > 0 and self.training and self.num_layers > 1
-        return not dropping and not self._shape.per_layer and not batch.has_idle_rows
-
-    def _layer_by_layer(
-        self,
-        engine: str,
-        batch: Batch,
-        network: Network,
-        given: Streams,
-        watch: Watch | None,
-    ) -> tuple[Tensor, Network]:
-        data, finals, tried = batch.data, [], True
-        for k, initial in enumerate(self._shape.split(network)):
-            if k and self.dropout > 0 and self.training:
-                data = drop(data, self.dropout)
-            call = self._layer_call(k, data, initial, given, batch, watch)
-            if self.training not in self._pure_in:
-                tried &= purity.check(call)
-            data, final = self._run_layer(engine, call)
-            finals.append(final)
-        if tried:
-            self._pure_in.add(self.training)
-        return data, self._shape.join(finals)
-
-    def _run_layer(self, engine: str, call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
-        if engine == "aten":
-            return aten.run(call)
-        if engine == "native":
-            run = torch.compiler.disable(self._run_native) if torch.compiler.is_compiling() else self._run_native
-            return run(call)
-        return loop.run(call)
-
-    def _run_native(self, call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
-        """The compiled step; the loop if there is none, unless native was asked for by name."""
-        if not call.input.numel():
-            return loop.run(call)
-        try:
-            plan = native.plan(call)
-        except Refused as refused:
-            if choose.asked(self._engine) == "native":
-                raise choose.impossible("native", f"{self.cell_type.__name__}.step: {refused}") from refused
-            compiling.say_why(self, str(refused))
-            return loop.run(call)
-        return native.run(call, plan)
-
-    def _layer_call(
-        self,
-        k: int,
-        data: Tensor,
-        initial: tuple[States, ...],
-        given: Streams,
-        batch: Batch,
-        watch: Watch | None,
-    ) -> LayerCall:
-        slots = self._slots[k]
-        cells = tuple([binding.bind(slot, self) for slot in slots])
-        if watch is None:
-            steps = tuple([cell.step for cell in cells])
-        else:
-            steps = tuple([watch(slot.name, cell) for slot, cell in zip(slots, cells, strict=True)])
-        templates = tuple([slot.template for slot in slots])
-        chunks = self._recompute == "chunks" and watch is None
-        if not self._streams:
-            return LayerCall(cells, steps, data, initial, {}, {}, batch.batch_sizes, templates, chunks)
-        own = [{name: value for name, value in part.items() if name in self._streams_of[k]} for part in given]
-        self.last_streams = known.kinds(given[0]), known.kinds(given[1])
-        return LayerCall(cells, steps, data, initial, own[0], own[1], batch.batch_sizes, templates, chunks)
 
     def last(self, output: Tensor | PackedSequence, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
         """The output to use for many-to-one work: forward's at each row's last step, backward's at the first.
