@@ -39,15 +39,15 @@ def draw_curve(record: Record, title: str, path: Path) -> None:
         axes = figure.subplots()
         _draw_training(axes, record, factor)
         _draw_main(axes, record, best)
-        _finish(axes, f"mean loss ({label(best)})")
+        _finish(axes, f"mean loss ({label(best)})", "upper right")
     else:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         _draw_main(axes, record, best)
-        _finish(axes, label(best))
+        _finish(axes, label(best), "lower right" if best.higher_is_better else "upper right")
         _draw_training(below, record, 1.0)
         if "loss" in best.figures:
             _draw(below, record, [point.figures["loss"] for point in record.points], BLUE, "validation")
-        _finish(below, "mean loss")
+        _finish(below, "mean loss", "upper right")
     axes.set(title=title)
     figure.axes[-1].set(xlabel="step (batches)")
     image = io.BytesIO()
@@ -91,8 +91,8 @@ def _draw(axes: Any, record: Record, values: list[float], color: str, name: str)
     axes.plot([point.step for point in record.points], values, "o-", ms=3, color=color, label=name)
 
 
-def _finish(axes: Any, name: str) -> None:
+def _finish(axes: Any, name: str, corner: str) -> None:
     axes.set(ylabel=name)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc=corner)
