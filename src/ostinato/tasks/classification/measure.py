@@ -87,21 +87,51 @@ def of_numbers(predicted: Tensor, right: Tensor) -> dict[str, float]:
     return figures | ({"r2": float(metrics.r2_score(predicted, right))} if len(right) > 1 else {})
 
 
-def surprise(probabilities: Tensor, right: Sequence[str], classes: Sequence[str]) -> dict[str, float]:
+def surprise(
+    probabilities: Tensor, right: Sequence[str], classes: Sequence[str], weights: Tensor | None = None
+) -> dict[str, float]:
     """``loss``: the mean of −ln p(right class), over the rows whose class the model knows; nothing if it knows none.
+
+    >>> surprise(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), ["b", "a"], ["a", "b"])
+    {'loss': 0.34657359027997264}
 
     Args:
         probabilities: (N, K).
         right: N classes.
         classes: K, by their numbers.
+        weights: (K,) what a class counts in the mean.
     """
     numbers = {name: number for number, name in enumerate(classes)}
     known = [row for row, name in enumerate(right) if name in numbers]
     if not known:
         return {}
-    chances = probabilities[known].double().gather(1, torch.tensor([[numbers[right[row]]] for row in known]))
-    # The smallest number there is stands for 0, of which the logarithm is infinite.
-    return {"loss": float(-chances.clamp(min=torch.finfo(torch.float32).tiny).log().mean())}
+    truth = torch.tensor([numbers[right[row]] for row in known])
+    losses = -_logarithm(probabilities[known].double().gather(1, truth.unsqueeze(1))).squeeze(1)
+    counts = torch.ones_like(losses) if weights is None else weights.cpu().double()[truth]
+    return {"loss": float((counts * losses).sum() / counts.sum())}
+
+
+def surprise_of_sets(
+    probabilities: Tensor, right: Sequence[Iterable[str]], classes: Sequence[str], weights: Tensor | None = None
+) -> dict[str, float]:
+    """``loss``: the mean over rows and labels of −ln p(there, or not there, as is right).
+
+    >>> surprise_of_sets(torch.tensor([[0.5, 1.0]]), [["b"]], ["a", "b"])
+    {'loss': 0.34657359027997264}
+
+    Args:
+        probabilities, right, classes: as for :func:`surprise`.
+        weights: (K,) what a label that is there counts beside one that is not.
+    """
+    chances, truth = probabilities.double(), indicators(right, classes).double()
+    counts = 1 + truth * (0 if weights is None else weights.cpu().double() - 1)
+    losses = -(truth * _logarithm(chances) + (1 - truth) * _logarithm(1 - chances))
+    return {"loss": float((counts * losses).mean())}
+
+
+def _logarithm(chances: Tensor) -> Tensor:
+    """The smallest number there is stands for 0, of which the logarithm is infinite."""
+    return chances.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 def unseen(right: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
