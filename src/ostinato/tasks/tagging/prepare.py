@@ -53,10 +53,10 @@ def prepare(files: Sequence[Path], settings: TagSettings) -> Prepared:
         task,
         notes=(
             *notes,
-            _about(read["training"], columns, tags),
             *parts.notes,
             *_strangers(training, validation, "validation"),
             *_strangers(training, test, "test"),
+            _about(read["training"], columns, training, tags),
         ),
         split=parts.to_json(),
         baselines=lambda: {"most frequent tag per word": _baseline(training, final)},
@@ -123,10 +123,13 @@ def _baseline(training: Sequence[Tagged], final: Sequence[Tagged]) -> dict[str, 
     return score(final, [learnt.predict(sentence.words) for sentence in final])
 
 
-def _about(sentences: Sentences, columns: Columns, tags: Sequence[str]) -> str:
+def _about(sentences: Sentences, columns: Columns, training: Sequence[Tagged], tags: Sequence[str]) -> str:
     where = f"columns {columns.words} and {columns.target}" + (", counted from 0" * (sentences.form == "conll"))
-    shown = ", ".join(tags[:20]) + (", …" if len(tags) > 20 else "")
-    return f"{sentences.name}: words and tags from {where}. {len(tags)} tags: {shown}."
+    words, shown = sum(len(row.words) for row in training), ", ".join(tags[:20]) + (", …" if len(tags) > 20 else "")
+    return (
+        f"{sentences.name}: words and tags from {where}; {len(training):,} sentences of {words:,} words to learn from. "
+        f"{len(tags)} tags: {shown}."
+    )
 
 
 def _strangers(training: Sequence[Tagged], part: Sequence[Tagged], name: str) -> Iterator[str]:
