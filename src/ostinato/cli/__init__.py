@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from ostinato.errors import OstinatoError, TrainingError
 from ostinato.models.needs import need
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             # A terminal that cannot show a character gets a question mark in its place, not a crash.
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _warn
     try:
         need("typer")
         from ostinato.cli.app import app
@@ -64,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         _fail("stopped", INTERRUPTED)
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """What there is to beware of, in the form of an error: where in the code it was noticed helps nobody here."""
+    if issubclass(category, UserWarning):
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _failed(error: OstinatoError) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -33,9 +33,10 @@ HELP = """Compare cells: the same rows, the same seeds, and as many parameters e
     ostinato compare tales.txt --cells lstm,gru --time-budget 2m
 
 Every run is trained by `ostinato train` with the settings below, and scored on the part that none of them saw. It
-prints mean ± standard deviation over the seeds, and leaves `runs.csv` with every run, a picture of quality against
-cost, and a model folder a run. A run in the CSV is not done again, so the same command goes on where Ctrl-C or a kill
-stopped it. Tasks: {tasks}; without --task it is guessed from the file, and said.
+prints mean ± standard deviation over the seeds, with the median of time and speed, and leaves `runs.csv` with every
+run, a picture of quality against cost, and a model folder a run. A run in the CSV is not done again, so the same
+command goes on where Ctrl-C or a kill stopped it. Tasks: {tasks}; without --task it is guessed from the file, and
+said.
 """
 
 
@@ -113,7 +114,8 @@ def _print_cells(runs: Sequence[Run], part: str) -> None:
     for cell in dict.fromkeys(run.cell for run in runs):
         own = [run for run in runs if run.cell == cell]
         figure_texts = [_spread([run.figures[name] for run in own if name in run.figures]) for name in figures]
-        cost = [f"{mean(run.seconds for run in own):.1f}", f"{mean(run.steps_per_second for run in own):.1f}"]
+        # The median: the first run of a cell in a process also compiles its step.
+        cost = [f"{median(run.seconds for run in own):.1f}", f"{median(run.steps_per_second for run in own):.1f}"]
         size = [shown(own[0].hidden_size), shown(own[0].parameters)]
         rows.append([cell, str(len(own)), *size, *figure_texts, *cost])
     print_table([*(name.replace("_", " ") for name in header), "seconds", "steps/s"], rows)

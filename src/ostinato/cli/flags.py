@@ -12,6 +12,9 @@ import typer
 
 from ostinato.setting import hints_of, is_list, plain_type
 
+PARTS = ("validation_file", "test_file")
+"""Settings that have a second flag: ``--test`` is ``--test-file``."""
+
 
 def keyword(name: str, default: Any, kind: Any, option: Any) -> inspect.Parameter:
     """One parameter of a command that is put together by hand."""
@@ -80,7 +83,7 @@ def split(text: str) -> tuple[str, ...]:
 
 def _parameter(setting: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     kind, metavar = _flag_type(setting.name, hint)
-    names = [f"{flag(setting.name)}/{flag('no_' + setting.name)}"] if kind is bool else [flag(setting.name)]
+    names = [f"{flag(setting.name)}/{flag('no_' + setting.name)}"] if kind is bool else _names(setting.name)
     option = typer.Option(
         *names,
         metavar=metavar,
@@ -89,6 +92,11 @@ def _parameter(setting: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
         show_default=False,
     )
     return keyword(setting.name, None, kind | None, option)
+
+
+def _names(name: str) -> list[str]:
+    """The flag, and for a file of one's own the short one that people try first."""
+    return [flag(name), *([flag(name.removesuffix("_file"))] if name in PARTS else [])]
 
 
 def _default(value: Any) -> str:

@@ -69,7 +69,7 @@ def predict(
                 raise DataError(f"{files[0]} changed before it was read; run the command again")
             if start:
                 say(f"Going on after {start:,} rows.", quiet)
-            predictions = islice(kind.predict(loaded, sources, {}), start, None)
+            predictions = islice(kind.predict(loaded, sources, {"format": form}), start, None)
             yield from counted(predictions, start, total, quiet or target is None)
 
     count = _write(target, form, _fingerprint(model, seen, form), rows)

@@ -54,9 +54,16 @@ def _figures_of_text(result: TrainingResult) -> None:
 def _figures(result: TrainingResult) -> None:
     print()
     if result.test is not None:
-        print_scores(result.test, result.baselines or {}, result.part)
+        print_scores(_main_first(result), result.baselines or {}, result.part)
     if result.validation is not None:
         print(f"Validation:     {result.validation} (best, at step {result.best_step:,})")
+
+
+def _main_first(result: TrainingResult) -> dict[str, float]:
+    """The figures on the test part, the one that decided which weights were kept before the others."""
+    test, best = result.test or {}, (result.members[0] if result.members else result).validation
+    main = [best.main] if best is not None and best.main in test else []
+    return {name: test[name] for name in (*main, *test)}
 
 
 def _next(task: str, folder: str) -> list[str]:

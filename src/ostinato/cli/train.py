@@ -57,7 +57,7 @@ EXAMPLES = {
 """,
     "transduce": """
     ostinato train pairs.tsv --task transduce
-    ostinato train dates.csv --task transduce --inputs written --target iso --time-budget 5m
+    ostinato train dates.csv --task transduce --source written --target iso --time-budget 5m
 """,
 }
 

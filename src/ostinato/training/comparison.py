@@ -96,11 +96,11 @@ def compare(
         say(f"Run {number} of {len(todo)}: {cell}, hidden size {chosen.hidden_size:,}, seed {seed}.")
         came = tested_run(bench.kind, bench.files, chosen, bench.out / name, name, overwrite=overwrite, quiet=quiet)
         if came is None:
-            return _result(bench.out, table, runs, True)
+            return _result(bench, table, runs, True)
         runs.append(dataclasses.replace(came, made_of=made_of))
         every.append(runs[-1])
         table.write(every)
-    return _result(bench.out, table, runs, False)
+    return _result(bench, table, runs, False)
 
 
 @dataclass(frozen=True)
@@ -174,9 +174,10 @@ def _made_of(data: str, task: str, settings: TrainingSettings) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _result(out: Path, table: RunsFile, runs: Sequence[Run], interrupted: bool) -> Comparison:
+def _result(bench: _Bench, table: RunsFile, runs: Sequence[Run], interrupted: bool) -> Comparison:
     if not runs:
         return Comparison((), "", "", interrupted, table.path, None)
-    figure, part, picture = next(iter(runs[0].figures)), runs[0].part, out / "comparison.png"
-    draw_tradeoff(runs, figure, part, f"{len({run.cell for run in runs})} cells", picture)
+    figure, part, picture = next(iter(runs[0].figures)), runs[0].part, bench.out / "comparison.png"
+    several = f" and {len(bench.files) - 1:,} more" if len(bench.files) > 1 else ""
+    draw_tradeoff(runs, figure, part, f"{bench.kind.name}: {bench.files[0].name}{several}", picture)
     return Comparison(tuple(runs), figure, part, interrupted, table.path, picture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 from ostinato.models.files import write_bytes
 from ostinato.models.needs import need
@@ -15,7 +15,9 @@ COSTS = (("seconds", "seconds of training"), ("parameters", "parameters"))
 
 
 def draw_tradeoff(runs: Sequence[Run], figure_name: str, part: str, title: str, path: Path) -> None:
-    """Writes a PNG: each run a point, each cell a mark at its mean with a bar of one standard deviation.
+    """Writes a PNG: each run a point, each cell a mark with a bar of one standard deviation.
+
+    The mark stands at the mean quality and the median cost: a cell's first run in a process also compiles its step.
 
     Args:
         runs: at least one.
@@ -42,10 +44,10 @@ def draw_tradeoff(runs: Sequence[Run], figure_name: str, part: str, title: str, 
             colour = colours[number % len(colours)]
             panel.plot(costs, quality, ".", ms=4, color=colour, alpha=0.5)
             panel.errorbar(
-                [mean(costs)], [mean(quality)], yerr=[deviation(quality)], fmt="o", ms=7, color=colour,
+                [median(costs)], [mean(quality)], yerr=[deviation(quality)], fmt="o", ms=7, color=colour,
                 capsize=3, label=cell.rpartition(":")[2],
             )  # fmt: skip
-        panel.set_xlim(left=0)
+        panel.set_xlim(0, 1.1 * max(getattr(run, cost) for run in runs) or 1.0)
         panel.set_xlabel(words)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel(f"{figure_name} ({part} part)")
