@@ -102,6 +102,12 @@ def assert_same(one, other):
         assert torch.equal(tensor, other[name]), name
 
 
+def test_workers_change_nothing(toy, numbers, tmp_path):
+    for workers in (0, 2):
+        train(numbers, tmp_path / str(workers), workers=workers, steps=12, validate_every=5, **toy)
+    assert_same(last_weights(tmp_path / "0"), last_weights(tmp_path / "2"))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for its own process")
 def test_ctrl_c_is_granted_after_the_step_and_costs_nothing(toy, numbers, tmp_path, monkeypatch):
     options = toy | {"steps": 50, "validate_every": 15}

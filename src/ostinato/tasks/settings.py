@@ -85,6 +85,13 @@ class TrainingSettings(SettingsBase):
     split_seed: int = setting(
         0, "Decides which rows are kept for checking, where chance decides it.", "Learning", at_least=0
     )
+    workers: int = setting(
+        0,
+        "Processes that make batches beside the training, where making them takes long; 0 for none.",
+        "Learning",
+        at_least=0,
+        resumable=True,
+    )
 
     validate_every: int = setting(250, "Steps between two validations.", "Saving", at_least=1)
     checkpoint_every: int = setting(

@@ -86,6 +86,7 @@ def _joined(results: Sequence[TrainingResult], folder: Path) -> TrainingResult:
         last,
         folder=folder,
         validation=None,
+        best_step=0,
         step=sum(result.step for result in results),
         seconds=sum(result.seconds for result in results),
         curve=None,

@@ -16,7 +16,7 @@ from ostinato.models.needs import need
 from ostinato.tasks.settings import TrainingSettings
 from ostinato.tasks.task import Task
 from ostinato.tasks.trial import try_cells
-from ostinato.training.batch_stream import BatchStream
+from ostinato.training.batch_stream import batch_stream
 from ostinato.training.checkpoint import SafeCheckpointIO, read_checkpoint
 from ostinato.training.curve import draw_curve
 from ostinato.training.interrupt import on_interrupt
@@ -150,7 +150,7 @@ class _Run:
                 self.keeper.interrupted = True
                 self.out.print("Stopping after this step; Ctrl-C again to stop at once.")
 
-            batches = BatchStream(learner.task, step)
+            batches = batch_stream(learner.task, step, learner.settings.workers)
             with on_interrupt(wish):
                 trainer.fit(learner, train_dataloaders=batches, ckpt_path=checkpoint, weights_only=True)
         return int(trainer.global_step)
@@ -160,7 +160,8 @@ class _Run:
         curve = None
         if record.points:
             curve = self.folder.curve
-            draw_curve(record, f"{self.folder.path.name}, {settings.cell} {settings.hidden_size}", curve)
+            learnt = ", ".join(self.keeper.facts.get("files", ())) or self.folder.path.name
+            draw_curve(record, f"{learnt[:60]}, {settings.cell} {settings.hidden_size}", curve)
         self.out.print(f"Stopped at step {step:,} after {duration(record.elapsed)} of training: {self.keeper.reason}.")
         return TrainingResult(
             task=task.name,

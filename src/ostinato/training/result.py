@@ -19,7 +19,7 @@ class TrainingResult:
         validation: of the best weights, which are those in the folder; None if the run was interrupted before any, and
             for an ensemble.
         step: steps done in all.
-        best_step: after which the best weights were found.
+        best_step: after which the best weights were found; 0 for an ensemble.
         seconds: of training in all.
         stopped_because: in words.
         interrupted: whether by Ctrl-C, so that ``resume`` goes on.
