@@ -13,8 +13,10 @@ from ostinato.cells.gru import GRUCell
 from ostinato.data.tokens import build_tokens
 from ostinato.errors import InvalidType, InvalidValue, ModelFolderError
 from ostinato.models.folder import save
-from ostinato.models.transducer import FREE_TOKENS, Transducer, ratio_of
-from ostinato.models.transduction_network import TransductionNetwork, TransductionSize
+from ostinato.models.text_rows import FREE_TOKENS, ratio_of
+from ostinato.models.transducer import Transducer
+from ostinato.models.transduction_network import TransductionNetwork
+from ostinato.models.transduction_size import TransductionSize
 
 TEXTS = ["abc", "", "bbacb", "c", "abba"]
 
@@ -96,6 +98,8 @@ def test_attention_of_what_was_written():
     assert shown.source == ("a", "b", "c", "a", "■")
     assert shown.target == ("c", "b", "■")
     torch.testing.assert_close(shown.weights.sum(1), torch.ones(3))
+    assert model.attend("aé", "b").source == ("a", "é", "■")
+    assert transducer("subwords", ["a cat sat"] * 9).attend("a cat", "sat").source[-2:] == (" cat", "■")
     assert len(model.attend("abc").target) == len(model.predict("abc")) + 1
     with pytest.raises(InvalidValue, match="attention none"):
         transducer(attention="none").attend("abc")

@@ -11,7 +11,8 @@ from ostinato.cells.lstm import LSTMCell
 from ostinato.errors import InvalidShape, InvalidValue
 from ostinato.models.attention import AdditiveAttention, MultiplicativeAttention, context, weigh
 from ostinato.models.states import map_state
-from ostinato.models.transduction_network import Decoding, TransductionNetwork, TransductionSize
+from ostinato.models.transduction_network import Decoding, TransductionNetwork
+from ostinato.models.transduction_size import TransductionSize
 from tests.support.own_cells import TwoWidthsCell
 
 S, B, T, H, E = 6, 3, 4, 5, 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self, overload
 
@@ -20,16 +20,15 @@ from ostinato.models.cell_names import name_of_cell
 from ostinato.models.evaluation import evaluating
 from ostinato.models.reader import DEEPEST, LONGEST, WIDEST, Reader
 from ostinato.models.states import map_state
-from ostinato.models.transduction_network import ATTENTIONS, FEEDS, Decoding, TransductionNetwork, TransductionSize
+from ostinato.models.text_rows import FREE_TOKENS, in_batches, padded, shown, unknown_of
+from ostinato.models.transduction_network import Decoding, TransductionNetwork
+from ostinato.models.transduction_size import ATTENTIONS, FEEDS, TransductionSize
 
 TOKENS = 1 << 14
 """So many tokens, those of all beams together, are read side by side at most; a longer text is alone."""
 
 LONGEST_RATIO = 1e6
 """Bound of the target's length a source token that is believed."""
-
-FREE_TOKENS = 10
-"""A target may have so many tokens whatever the source's length."""
 
 END = "■"
 """Stands for the end of a sequence where tokens are shown."""
@@ -210,8 +209,8 @@ class Transducer:
         assert weights is not None
         return Attended(
             weights[0].cpu(),
-            (*_shown(self.source_tokens, ours), END),
-            (*_shown(self.target_tokens, theirs), END),
+            (*shown(self.source_tokens, source), END),
+            (*shown(self.target_tokens, target), END),
         )
 
     def encode(self, sources: Any) -> Tensor:
@@ -258,57 +257,11 @@ class Transducer:
         )
 
 
-def unknown_of(tokens: Tokens) -> int | None:
-    """The number of every token that is not known; None where all are."""
-    return Vocabulary.unknown if isinstance(tokens, SplitTokens) else None
-
-
-def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
-    """(T, B) from B lists of at most T numbers, one of them at least.
-
-    >>> padded([[1, 2], [3]], 9)
-    tensor([[1, 3],
-            [2, 9]])
-    """
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows]).t().contiguous()
-
-
-def ratio_of(pairs: Sequence[tuple[int, int]]) -> float:
-    """The least ratio that allows every pair of lengths, source and target.
-
-    >>> ratio_of([(20, 20), (5, 30)])
-    4.0
-    """
-    return max((max(0, target - FREE_TOKENS) / max(1, source) for source, target in pairs), default=0.0)
-
-
-def in_batches(rows: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
-    """Numbers of rows of similar length, at most ``most`` tokens at a time with their ends and padding, or one row.
-
-    >>> list(in_batches([[1, 2, 3], [1], [1, 2]], 6))
-    [[1, 2], [0]]
-    """
-    chosen: list[int] = []
-    for row in sorted(range(len(rows)), key=lambda row: len(rows[row])):
-        if chosen and (len(chosen) + 1) * (len(rows[row]) + 1) > most:
-            yield chosen
-            chosen = []
-        chosen.append(row)
-    if chosen:
-        yield chosen
-
-
 def _tokens(content: dict[str, Any], name: str, read: Reader) -> Tokens:
     tokens = tokens_from_json(read.table(content, name), f"{read.path}: {name}")
     if isinstance(tokens, SplitTokens) and not isinstance(tokens.vocabulary, Vocabulary):
         raise ModelFolderError(f"{read.path}: {name} must be known tokens, got a hash, from which no text can be made")
     return tokens
-
-
-def _shown(tokens: Tokens, numbers: Sequence[int]) -> list[str]:
-    """Each token as a text of its own."""
-    return [tokens.decode([number]) for number in numbers]
 
 
 def _select(decoding: Decoding, rows: Tensor) -> Decoding:

@@ -11,7 +11,7 @@ from ostinato.tasks.transduction.baseline import baselines
 from ostinato.tasks.transduction.edits import edit_distance
 from ostinato.tasks.transduction.measure import bleu, measure
 
-WORDS = "a b c the cat sat on mat . , dog 狗 ran".split()
+WORDS = ["a", "b", "c", "the", "cat", "sat", "on", "mat", ".", ",", "dog", "狗", "ran"]
 
 
 def texts(count: int, seed: int) -> list[str]:

@@ -14,8 +14,10 @@ from ostinato.data.tokens import Tokens, build_tokens
 from ostinato.errors import DataError, InvalidValue
 from ostinato.models.beam import Search
 from ostinato.models.cell_names import cell_named
-from ostinato.models.transducer import Transducer, ratio_of
-from ostinato.models.transduction_network import TransductionNetwork, TransductionSize
+from ostinato.models.text_rows import ratio_of
+from ostinato.models.transducer import Transducer
+from ostinato.models.transduction_network import TransductionNetwork
+from ostinato.models.transduction_size import TransductionSize
 from ostinato.tasks.task import Prepared
 from ostinato.tasks.transduction.baseline import baselines
 from ostinato.tasks.transduction.measure import compared

@@ -14,7 +14,8 @@ from ostinato.data.buckets import bucketed
 from ostinato.models.beam import Search
 from ostinato.models.evaluation import evaluating
 from ostinato.models.states import State
-from ostinato.models.transducer import TOKENS, Transducer, in_batches, padded
+from ostinato.models.text_rows import in_batches, padded
+from ostinato.models.transducer import TOKENS, Transducer
 from ostinato.tasks.task import Score
 from ostinato.tasks.transduction.measure import compared
 
