@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -95,7 +94,6 @@ class SettingsBase:
         return float(value) if isinstance(value, int) else value
 
 
-@functools.cache
 def hints_of(settings: Any) -> dict[str, Any]:
     """Name → type of the fields of a settings class."""
     return get_type_hints(settings)
