@@ -61,7 +61,7 @@ def read_table(
     with unchanged(paths) as fingerprint:
 
         def read() -> tuple[Facts, Iterator[Any]]:
-            return _read([_source(path, delimiter) for path in paths], in_memory=not large)
+            return _read([read_source(path, delimiter) for path in paths], in_memory=not large)
 
         if large:
             data, facts = kept_table(paths, f"{fingerprint} {delimiter!r}", read)
@@ -152,7 +152,11 @@ class Table:
 
     def file_of(self, row: int) -> Path:
         """The file a row came from."""
-        return self.files[bisect_right(self._ends, _checked(row, len(self)))]
+        return self.files[self.file_number(row)]
+
+    def file_number(self, row: int) -> int:
+        """The place among ``files`` of the file a row came from."""
+        return bisect_right(self._ends, _checked(row, len(self)))
 
     def rows_of(self, file: int) -> range:
         """The rows that came from the file of that number."""
@@ -211,7 +215,12 @@ def _checked(row: int, count: int) -> int:
     return row % count
 
 
-def _source(path: Path, delimiter: str | None) -> Source:
+def read_source(path: Path, delimiter: str | None) -> Source:
+    """The reader of a file, by its ending.
+
+    Raises:
+        DataError: no table has that ending.
+    """
     ending = path.suffix.lower()
     if ending not in FORMATS:
         known = ", ".join(name for name in FORMATS if name)
