@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ostinato.errors import InvalidValue
+from ostinato.models.kinds import KINDS, model_class
 from ostinato.tasks import registry
 from ostinato.tasks.settings import TrainingSettings
 
@@ -61,6 +62,18 @@ def test_no_reason(three):
     three["one"].recognise = three["two"].recognise = lambda seen: None
     with pytest.raises(InvalidValue, match=r"what is to be learnt from a.csv is not plain; say it with --task"):
         registry.guess([Path("a.csv")])
+
+
+def test_every_kind_of_model_has_its_task():
+    assert set(registry.OF_MODELS) == set(KINDS)
+    assert set(registry.OF_MODELS.values()) == set(registry.TASKS)
+    for kind, name in registry.OF_MODELS.items():
+        task = registry.task_of(kind)
+        assert (task.name, task.model_kind) == (name, kind)
+        assert model_class(kind).kind == kind
+        assert task.settings() == task.settings().replaced({})
+    with pytest.raises(InvalidValue, match="no task makes models of the kind 'painter'"):
+        registry.task_of("painter")
 
 
 def test_names():

@@ -21,6 +21,16 @@ TASKS = {
 }
 """Name → the module that holds its ``TASK``."""
 
+OF_MODELS = {
+    "classifier": "classify",
+    "regressor": "regress",
+    "tagger": "tag",
+    "forecaster": "forecast",
+    "transducer": "transduce",
+    "language-model": "language-model",
+}
+"""Kind of model → the task that makes it."""
+
 LANGUAGE_MODEL = "language-model"
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".ts", ".conll", ".conllu")
@@ -53,10 +63,9 @@ def task_of(model_kind: str) -> TaskKind:
     Raises:
         InvalidValue: there is none.
     """
-    for name in TASKS:
-        if (found := task_named(name)).model_kind == model_kind:
-            return found
-    raise InvalidValue(f"no task has models of the kind {model_kind!r}")
+    if model_kind not in OF_MODELS:
+        raise InvalidValue(f"no task makes models of the kind {model_kind!r}")
+    return task_named(OF_MODELS[model_kind])
 
 
 def guess(files: Sequence[Path], settings: Collection[str] = ()) -> tuple[str, str]:
