@@ -7,10 +7,10 @@ import json
 import pytest
 import torch
 
+from ostinato.data.preview import preview
 from ostinato.errors import DataError
 from ostinato.models.ensemble import Ensemble
 from ostinato.tasks.tagging.kind import TASK
-from ostinato.tasks.tagging.settings import TagSettings
 from tests.tasks.tagging.conftest import as_conll, sentences
 
 UNIVERSAL = """# sent_id = 1
@@ -46,11 +46,11 @@ def test_it_learns_what_the_most_frequent_tag_cannot_tell(conll_file, small, crf
     (baseline,) = prepared.baselines().values()
     figures = prepared.test(model)
     assert prepared.part == "test"
-    assert set(figures) == {"loss", *baseline} == {"loss", "accuracy", "precision", "recall", "f1"}
+    assert set(figures) == {"loss", *baseline} == {"loss", "accuracy", "entity_f1", "entity_precision", "entity_recall"}
     assert figures["accuracy"] > 0.98 > 0.9 > baseline["accuracy"]
-    assert figures["f1"] > 0.95 > 0.8 > baseline["f1"]
+    assert figures["entity_f1"] > 0.95 > 0.8 > baseline["entity_f1"]
     score = prepared.task.validate()
-    assert (score.main, score.higher_is_better) == ("f1", True)
+    assert (score.main, score.higher_is_better) == ("entity_f1", True)
     assert model.network.training
     # A place that was never seen is known by its ending.
     assert model.predict(["the", "Zuzuton", "city"]) == ["O", "B-LOC", "I-LOC"]
@@ -181,11 +181,17 @@ def test_an_ensemble_serves_as_a_model_does(conll_file, small):
     assert [row["prediction"] for row in rows] == [[both.tags[k] for k in mean.argmax(1)] for mean in means]
 
 
-def test_recognised_by_its_name():
-    class Seen:
-        extension = ".conllu"
-
-    assert "tag" in TASK.recognise(Seen())
-    Seen.extension = ".csv"
-    assert TASK.recognise(Seen()) is None
-    assert TASK.settings is TagSettings
+def test_recognised_by_the_name_or_by_lists_of_words_and_tags(tmp_path, conll_file):
+    assert "tag for every word" in TASK.recognise(preview([conll_file]))
+    rows = tmp_path / "a.jsonl"
+    rows.write_text('{"id": 1, "tokens": ["a", "b"], "tags": ["X", "Y"]}\n')
+    assert "columns tokens and tags" in TASK.recognise(preview([rows]))
+    for other in (
+        '{"text": "a b", "tags": ["X", "Y"]}',
+        '{"tokens": ["a"], "tags": [1]}',
+        '{"tokens": ["a"], "tags": null}',
+    ):
+        rows.write_text(other + "\n")
+        assert TASK.recognise(preview([rows])) is None
+    (tmp_path / "a.csv").write_text("tokens,tags\na b,X Y\n")
+    assert TASK.recognise(preview([tmp_path / "a.csv"])) is None

@@ -12,7 +12,7 @@ from ostinato.data import conll
 from ostinato.data.files import expand
 from ostinato.tasks.tagging.measure import measure, tagged, unseen_tags
 from ostinato.tasks.tagging.prepare import prepare
-from ostinato.tasks.tagging.sentences import Sentences, choose_columns, column_of_words, read_sentences
+from ostinato.tasks.tagging.sentences import TAGS, WORDS, Sentences, choose_columns, column_of_words, read_sentences
 from ostinato.tasks.tagging.settings import TagSettings
 from ostinato.tasks.task import Prepared
 
@@ -28,8 +28,13 @@ class Tagging:
     settings: ClassVar[type[TagSettings]] = TagSettings
 
     def recognise(self, preview: Preview) -> str | None:
-        """CoNLL and CoNLL-U by their names."""
-        return "CoNLL files hold a tag for every word" if preview.extension in (".conll", ".conllu") else None
+        """CoNLL and CoNLL-U by their names; rows by lists of words and lists of tags."""
+        if preview.extension in (".conll", ".conllu"):
+            return "CoNLL files hold a tag for every word"
+        first = preview.rows[0] if preview.rows else {}
+        lists = [name for name, cell in first.items() if isinstance(cell, list) and isinstance(cell[0], str)]
+        words, tags = (next((name for name in usual if name in lists), None) for usual in (WORDS, TAGS))
+        return f"columns {words} and {tags} hold a list each, of words and of tags" if words and tags else None
 
     def prepare(self, files: Sequence[Path], settings: TagSettings) -> Prepared:
         """See :func:`ostinato.tasks.tagging.prepare.prepare`."""

@@ -69,9 +69,9 @@ class TaggingTask:
         return self.network.surprise(scores, tags, sentences.lengths).sum() / sentences.lengths.sum(), None
 
     def validate(self) -> Score:
-        """The figures of the validation part; F1 decides where tags name entities, else accuracy."""
+        """The figures of the validation part; the entities' F1 decides where tags name them, else accuracy."""
         figures = measure(self.model, self._validation)
-        return Score(figures, "f1" if "f1" in figures else "accuracy", higher_is_better=True)
+        return Score(figures, "entity_f1" if "entity_f1" in figures else "accuracy", higher_is_better=True)
 
     def finished(self, training: dict[str, Any]) -> Tagger:
         """The model with the figures of its training, to be saved."""
