@@ -108,7 +108,7 @@ def test_no_reading_is_an_error_with_the_choices():
         which_task(["other.csv"])
     with pytest.raises(InvalidValue, match=r"other\.csv"):
         which_task(["other.csv", "--horizon", "2"])
-    with pytest.raises(InvalidValue, match="there is no task 'cuont'; did you mean count"):
+    with pytest.raises(InvalidValue, match="there is no task 'cuont'; did you mean 'count'"):
         which_task(["a.csv", "--task", "cuont"])
 
 

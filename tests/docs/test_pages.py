@@ -13,8 +13,8 @@ from tests.support import pages
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 
-TRAINS_FOR_MINUTES = {"training.md"}
-"""Pages whose code needs a text of the reader's own and minutes of training: it is only parsed."""
+TRAINS_FOR_MINUTES = {"training.md", "tasks.md"}
+"""Pages whose code needs files of the reader's own and minutes of training: it is only parsed."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,7 +68,7 @@ def predict(
                 raise DataError(f"{files[0]} changed before it was read; run the command again")
             if start:
                 say(f"Going on after {start:,} rows.", quiet)
-            predictions = islice(kind.predict(loaded, sources, {"format": form}), start, None)
+            predictions = kind.predict(loaded, sources, {"format": form, "start": start})
             yield from counted(predictions, start, total, quiet or target is None)
 
     count = _write(target, form, _fingerprint(model, seen, form), rows)

@@ -162,5 +162,9 @@ class TaskKind(Protocol):
         ...
 
     def predict(self, model: Any, files: Sequence[Path], options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The rows with what the model says of each, in the files' order, one after another as they are read."""
+        """The rows with what the model says of each, in the files' order, one after another as they are read.
+
+        Where ``options["start"]`` is given, so many rows from the first on are left out: they were written before a
+        run was killed.
+        """
         ...

@@ -77,7 +77,8 @@ class Tagging:
         column, target = _named(model, sentences, options)
         words = sentences.words(column_of_words(sentences, column))
         as_lines = options.get("format", "conll") == "conll"
-        for number, (tags, chances) in enumerate(tagged(model, words)):
+        start = options.get("start", 0)
+        for number, (tags, chances) in enumerate(tagged(model, words[start:]), start):
             row = _row(sentences, number, words[number])
             row["prediction"] = tags
             row["score"] = _of_the_tags(chances, tags, model.tags)

@@ -76,7 +76,7 @@ class Transduction:
         column = options.get("source", model.columns.get("source", table.columns[0]))
         sources = checked_texts(table, column, "--source")
         _say(unusual(model, sources), len(sources), table.name, model)
-        for start in range(0, len(sources), ROWS):
+        for start in range(options.get("start", 0), len(sources), ROWS):
             chosen = sources[start : start + ROWS]
             for row, (best, *_) in enumerate(model.written(chosen, _search(options)), start):
                 answer = {"prediction": best.text, "score": round(best.score, 6), "complete": best.complete}
