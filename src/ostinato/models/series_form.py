@@ -45,6 +45,7 @@ class SeriesForm:
         calendar: cycles of :data:`ostinato.models.calendar.CYCLES` that are read from the time.
         step: seconds between two steps; 0 where there is no time.
         season: steps of a season, for the scores.
+        fill, resample: what is done about gaps in files, as in training; None for nothing.
 
     >>> form = SeriesForm(scales={"sales": Scale(10.0, 2.0)})
     >>> form.windows([8, 9, 11, 12, 14], window=2, horizon=1).past.flatten().tolist()
@@ -57,6 +58,8 @@ class SeriesForm:
     calendar: tuple[str, ...] = ()
     step: float = 0.0
     season: int = 1
+    fill: str | None = None
+    resample: str | None = None
 
     @property
     def known(self) -> int:
@@ -148,6 +151,8 @@ class SeriesForm:
             "calendar": list(self.calendar),
             "step": self.step,
             "season": self.season,
+            "fill": self.fill,
+            "resample": self.resample,
             "beside": [asdict(scale) for scale in self.beside],
             "scales": [{"series": name, **asdict(scale)} for name, scale in self.scales.items()],
         }
@@ -181,6 +186,8 @@ class SeriesForm:
             calendar,
             read.number(content, "step", 0),
             read.whole(content, "season", 1 << 30),
+            _text_or_none(read, content, "fill"),
+            _text_or_none(read, content, "resample"),
         )
 
 
