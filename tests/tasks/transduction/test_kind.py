@@ -171,7 +171,7 @@ def test_files_that_are_no_pairs(tmp_path, content, rule):
 
 
 def test_arguments_outside_the_rule(pairs):
-    with pytest.raises(DataError, match="no column 'sorce' .--source.; did you mean 'source'"):
+    with pytest.raises(DataError, match=r"no column 'sorce' \(--source\); did you mean 'source'"):
         prepared(pairs, source="sorce")
     with pytest.raises(DataError, match="the target is also the source"):
         prepared(pairs, source="target", target="target")
