@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ostinato.models.needs import need
-from ostinato.training.progress import LINE_EVERY, console, duration
+from ostinato.training.talk import LINE_EVERY, console, duration
 
 T = TypeVar("T")
 

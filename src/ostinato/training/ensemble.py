@@ -13,10 +13,10 @@ from ostinato.models.kinds import model_class
 from ostinato.tasks.settings import TrainingSettings
 from ostinato.tasks.task import TaskKind
 from ostinato.training.fit import check_same_data, ready
-from ostinato.training.progress import console
 from ostinato.training.result import TrainingResult
 from ostinato.training.run_folder import RunFolder
 from ostinato.training.single import Manner, facts, introduce, measured, prepared, run
+from ostinato.training.talk import console
 
 
 def train_ensemble(

@@ -22,10 +22,11 @@ from ostinato.training.curve import draw_curve
 from ostinato.training.interrupt import on_interrupt
 from ostinato.training.keeper import Keeper, figures, patience_lost, used_up
 from ostinato.training.learner import Learner
-from ostinato.training.progress import Progress, console, duration
+from ostinato.training.progress import Progress
 from ostinato.training.quiet import quiet_lightning
 from ostinato.training.result import TrainingResult
 from ostinato.training.run_folder import RunFolder
+from ostinato.training.talk import console, duration
 
 
 def fit(

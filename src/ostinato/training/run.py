@@ -14,10 +14,10 @@ from ostinato.tasks.registry import LANGUAGE_MODEL, guess, task_named
 from ostinato.tasks.settings import TrainingSettings
 from ostinato.tasks.task import TaskKind
 from ostinato.training.ensemble import train_ensemble
-from ostinato.training.progress import console
 from ostinato.training.result import TrainingResult
 from ostinato.training.run_folder import RunFolder
 from ostinato.training.single import Manner, introduce, prepared, run
+from ostinato.training.talk import console
 
 Files = str | Path | Sequence[str | Path]
 

@@ -13,8 +13,8 @@ from ostinato.models.folder import load, save_training
 from ostinato.tasks.settings import TrainingSettings
 from ostinato.tasks.task import Prepared, TaskKind
 from ostinato.training.fit import fit
-from ostinato.training.progress import console
 from ostinato.training.result import TrainingResult
+from ostinato.training.talk import console
 
 
 @dataclasses.dataclass(frozen=True)
