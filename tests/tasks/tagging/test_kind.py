@@ -124,8 +124,15 @@ def test_long_sentences_are_learnt_in_pieces_and_tagged_whole(tmp_path, small):
 def test_one_tag_alone_teaches_nothing(tmp_path, small):
     path = tmp_path / "a.conll"
     path.write_text("a X O\nb Y O\n\n" * 10 + "c X O\n\nd Y O\n")
-    with pytest.raises(DataError, match=r"a\.conll: column 2 gives every word the same tag, 'O'.*--target"):
+    with pytest.raises(DataError, match=r"a\.conll, column 2, has one class only \('O'\).*check the column"):
         TASK.prepare([path], small)
+
+
+def test_tags_that_differ_in_case_only_are_said(tmp_path, small):
+    path = tmp_path / "a.conll"
+    path.write_text("a X\nb Y\n\nc x\n\nd Y\n")
+    prepared = TASK.prepare([path], small.replaced({"validation_file": str(path)}))
+    assert any("differ only in case or space: 'X' (1 row) and 'x' (1 row)" in note for note in prepared.notes)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from itertools import accumulate
 from pathlib import Path
 
 from ostinato.data.files import expand, unchanged
+from ostinato.data.labels import classes_of
 from ostinato.data.parts import Parts
 from ostinato.data.split import hold_out, overlap_note, split_by_file, split_rows
-from ostinato.errors import DataError
 from ostinato.models.cell_names import cell_named
 from ostinato.models.tagger import Tagger
 from ostinato.models.tagging_network import TaggingNetwork, TaggingSize
@@ -42,7 +42,8 @@ def prepare(files: Sequence[Path], settings: TagSettings) -> Prepared:
     training, validation, test = (
         [every[row] for row in chosen.tolist()] for chosen in (parts.training, parts.validation, parts.test)
     )
-    tags = _tags(training, read["training"], columns)
+    every_tag = [tag for sentence in training for tag in sentence.tags]
+    tags, doubts = classes_of(every_tag, f"{read['training'].name}, column {columns.target},")
     model = _model(training, tags, {"form": read["training"].form, **asdict(columns)}, settings)
     task = TaggingTask(
         model, training, validation, batch_words=settings.batch_size, seed=settings.seed, fingerprint=fingerprint
@@ -54,6 +55,7 @@ def prepare(files: Sequence[Path], settings: TagSettings) -> Prepared:
         notes=(
             *notes,
             *parts.notes,
+            *doubts,
             *_strangers(training, validation, "validation"),
             *_strangers(training, test, "test"),
             _about(read["training"], columns, training, tags),
@@ -82,17 +84,6 @@ def _parts(rows: Sequence[Tagged], given: dict[str, int], names: Sequence[str], 
     runs = [range(end - count, end) for end, count in zip(accumulate(given.values()), given.values(), strict=True)]
     parts = split_by_file(runs, list(given), names)
     return hold_out(parts.noting(*overlap_note(parts, keys)), share, seed=seed, keys=keys)
-
-
-def _tags(training: Sequence[Tagged], sentences: Sentences, columns: Columns) -> tuple[str, ...]:
-    """The tags that occur in training, by name."""
-    tags = sorted({tag for sentence in training for tag in sentence.tags})
-    if len(tags) < 2:
-        raise DataError(
-            f"{sentences.name}: column {columns.target} gives every word the same tag, {tags[0]!r}; there is nothing "
-            f"to learn. Name another column with --target"
-        )
-    return tuple(tags)
 
 
 def _model(training: Sequence[Tagged], tags: tuple[str, ...], columns: dict[str, str], settings: TagSettings) -> Tagger:
