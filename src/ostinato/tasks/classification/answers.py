@@ -53,14 +53,17 @@ def class_figures(
     return figures, predicted
 
 
-def number_figures(model: Any, inputs: Iterable[Any], right: Tensor) -> dict[str, float]:
+def numbers(model: Any, inputs: Iterable[Any]) -> Tensor:
+    """(N, P) what a regressor, or an ensemble of them, says of N sequences."""
+    return torch.stack([scores for _, scores in answers(model, inputs)])
+
+
+def number_figures(model: Any, predicted: Tensor, right: Tensor) -> dict[str, float]:
     """Loss, mean absolute and mean squared error and R² of a regressor.
 
     Args:
         model: a regressor or an ensemble of them.
-        inputs: N sequences.
-        right: (N, P).
+        predicted, right: (N, P).
     """
-    predicted = torch.stack([scores for _, scores in answers(model, inputs)])
     errors = (predicted - right) / model.deviations
     return {"loss": float(errors.square().mean()), **of_numbers(predicted, right)}

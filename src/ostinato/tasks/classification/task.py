@@ -16,7 +16,7 @@ from ostinato.models.regressor import Regressor
 from ostinato.models.sequence_inputs import Sequences, together
 from ostinato.models.sequence_model import SequenceModel
 from ostinato.models.states import State
-from ostinato.tasks.classification.answers import class_figures, number_figures
+from ostinato.tasks.classification.answers import class_figures, number_figures, numbers
 from ostinato.tasks.classification.measure import confusion, indicators
 from ostinato.tasks.task import Score
 
@@ -181,7 +181,8 @@ class Regression(SequenceTask):
 
     def validate(self) -> Score:
         """Loss, mean absolute and mean squared error, and R²."""
-        figures = number_figures(self.model, self.validation.inputs, self.validation.targets)
+        predicted = numbers(self.model, self.validation.inputs)
+        figures = number_figures(self.model, predicted, self.validation.targets)
         return Score(figures, "loss", higher_is_better=False, of_loss=1.0)
 
     def finished(self, training: dict[str, Any]) -> Regressor:
