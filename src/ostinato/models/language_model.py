@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from ostinato.cells.cell import Cell
 from ostinato.errors import InvalidValue
 from ostinato.layers.recurrent import Recurrent
+from ostinato.models.locked_stack import LockedStack
+from ostinato.models.regularisation import Regularisation, drop_recurrent_weights, drop_tokens, locked_dropout
 from ostinato.models.states import State
 
 INPUTS = ("embedding", "one-hot")
@@ -19,7 +21,19 @@ INPUTS = ("embedding", "one-hot")
 
 @dataclass(frozen=True)
 class LanguageModelSize:
-    """Everything that decides the shapes of a :class:`LanguageModel`, besides its cell."""
+    """Everything that decides the shapes of a :class:`LanguageModel`, besides its cell, and what it drops.
+
+    Args:
+        vocabulary_size: V, tokens.
+        hidden_size: H.
+        num_layers: L.
+        input: ``"embedding"``, or ``"one-hot"``.
+        embedding_size: E, width of a token's vector.
+        dropout: of the values before, between and after the layers, where ``regularisation`` is None.
+        cell_options: passed to the cell.
+        tied: the tokens' vectors also score the output.
+        regularisation: what is dropped, part by part.
+    """
 
     vocabulary_size: int
     hidden_size: int = 256
@@ -28,6 +42,8 @@ class LanguageModelSize:
     embedding_size: int = 64
     dropout: float = 0.0
     cell_options: dict[str, Any] = field(default_factory=dict)
+    tied: bool = False
+    regularisation: Regularisation | None = None
 
     def __post_init__(self) -> None:
         for name in ("vocabulary_size", "hidden_size", "num_layers", "embedding_size"):
@@ -37,6 +53,13 @@ class LanguageModelSize:
             raise InvalidValue(f"input must be one of {', '.join(INPUTS)}, got {self.input!r}")
         if not 0 <= self.dropout < 1:
             raise InvalidValue(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if self.tied and self.input != "embedding":
+            raise InvalidValue(f"tied embeddings need input to be embedding, got {self.input!r}")
+
+    @property
+    def dropped(self) -> Regularisation:
+        """What is dropped, part by part, whichever way it was said."""
+        return self.regularisation or Regularisation(input=self.dropout, hidden=self.dropout, output=self.dropout)
 
 
 class LanguageModel(nn.Module):
@@ -47,6 +70,10 @@ class LanguageModel(nn.Module):
         x = embedding[token]                    or one-hot: x = [0 … 1 … 0]
         y, state = stack(dropout(x), state)     Recurrent(cell_type, …), any cell
         scores = head(dropout(y))               softmax of them is p(next token)
+
+    With ``size.tied`` head and embedding are one tensor (V, E); where H differs from E, y is first projected to E
+    without a bias, so that both widths stay free. O. Press, L. Wolf, "Using the output embedding to improve language
+    models", 2017; H. Inan, K. Khosravi, R. Socher, "Tying word vectors and word classifiers", 2017.
 
     >>> from ostinato.cells.gru import GRUCell
     >>> model = LanguageModel(LanguageModelSize(vocabulary_size=11, hidden_size=8, embedding_size=4), GRUCell)
@@ -68,17 +95,16 @@ class LanguageModel(nn.Module):
         if size.input == "embedding":
             width = size.embedding_size
             self.embedding = nn.Embedding(size.vocabulary_size, width, device=device)
-        self.stack = Recurrent(
-            cell_type,
-            width,
-            size.hidden_size,
-            size.num_layers,
-            dropout=size.dropout if size.num_layers > 1 else 0.0,
-            device=device,
-            **size.cell_options,
-        )
-        self.head = nn.Linear(self.stack.output_size, size.vocabulary_size, device=device)
-        self.dropout = nn.Dropout(size.dropout)
+        self.stack = _stack(size, cell_type, width, device)
+        self.projection: nn.Linear | None = None
+        inner = self.stack.output_size
+        if size.tied and inner != size.embedding_size:
+            self.projection = nn.Linear(inner, size.embedding_size, bias=False, device=device)
+            inner = size.embedding_size
+        self.head = nn.Linear(inner, size.vocabulary_size, device=device)
+        if size.tied and self.embedding is not None:
+            # The head's first weights serve both: an embedding's own are too large to score with.
+            self.embedding.weight = self.head.weight
 
     def forward(self, tokens: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Reads ``tokens`` on from ``state``.
@@ -90,8 +116,19 @@ class LanguageModel(nn.Module):
         Returns:
             Scores (T, B, vocabulary) of the token that follows each, and the state after the last.
         """
-        y, state = self.stack(self.dropout(self._vectors(tokens)), state)
-        return self.head(self.dropout(y)), state
+        _, y, state = self.activations(tokens, state)
+        return self.scores(y), state
+
+    def activations(self, tokens: Tensor, state: State = None) -> tuple[Tensor, Tensor, State]:
+        """What the top layer gives: (T, B, H) as it is, the same after dropout, and the state; arguments as above."""
+        dropped = self.size.dropped
+        x = drop_tokens(self._vectors(tokens), tokens, dropped.embedding, self.size.vocabulary_size, self.training)
+        y, state = self.stack(self._drop(x, dropped.input), state)
+        return y, self._drop(y, dropped.output), state
+
+    def scores(self, y: Tensor) -> Tensor:
+        """(T, B, vocabulary), of the top layer's values (T, B, H)."""
+        return self.head(y if self.projection is None else self.projection(y))
 
     def encode(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """What the top layer gives after the last token of each row.
@@ -106,7 +143,34 @@ class LanguageModel(nn.Module):
         y, _ = self.stack(self._vectors(tokens), lengths=lengths)
         return y[lengths - 1, torch.arange(len(lengths))]
 
+    def _drop(self, x: Tensor, part: float) -> Tensor:
+        if self.size.dropped.locked:
+            return locked_dropout(x, part, self.training)
+        return F.dropout(x, part, self.training)
+
     def _vectors(self, tokens: Tensor) -> Tensor:
         if self.embedding is not None:
             return self.embedding(tokens)
         return F.one_hot(tokens, self.size.vocabulary_size).to(self.head.weight.dtype)
+
+
+def _stack(
+    size: LanguageModelSize, cell_type: type[Cell], width: int, device: torch.device | str | None
+) -> Recurrent | LockedStack:
+    """The recurrent layers, with what is dropped in and between them."""
+    dropped = size.dropped
+    kind = LockedStack if dropped.locked else Recurrent
+    stack = kind(
+        cell_type,
+        width,
+        size.hidden_size,
+        size.num_layers,
+        dropout=dropped.hidden if size.num_layers > 1 else 0.0,
+        device=device,
+        **size.cell_options,
+    )
+    if dropped.weights:
+        for part in stack.modules():
+            if isinstance(part, Recurrent):
+                drop_recurrent_weights(part, dropped.weights)
+    return stack
