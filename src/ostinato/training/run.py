@@ -44,8 +44,8 @@ def train(
             is named, the one that the file is for, as far as that is plain.
         ensemble: so many models, from different seeds, that answer together.
         resume: go on with the run in ``out``, under its own settings; a run killed at any moment ends with exactly the
-            weights it would have had. ``steps``, ``epochs``, ``time_budget``, ``patience`` and ``learning_rate``
-            may change; a ``cell`` of your own must be named again.
+            weights it would have had. ``steps``, ``epochs``, ``time_budget``, ``patience``, ``learning_rate`` and
+            ``workers`` may change; a ``cell`` of your own must be named again.
         overwrite: replace the run that is in ``out``.
         quiet: say nothing.
         settings: to begin from, instead of the task's defaults.
