@@ -57,9 +57,9 @@ class Ensemble:
         """What a member's ``predict`` gives, from the mean of all scores."""
         return self.members[0].from_scores(self.scores(x, **options))
 
-    def encode(self, x: Any) -> Tensor:
+    def encode(self, x: Any, **options: Any) -> Tensor:
         """(N, members · P) the members' encodings side by side."""
-        return torch.cat([member.encode(x) for member in self.members], dim=1)
+        return torch.cat([member.encode(x, **options) for member in self.members], dim=1)
 
 
 def can_be_averaged(kind: type) -> bool:

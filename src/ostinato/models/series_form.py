@@ -222,6 +222,9 @@ def _columns_of(frame: Any, names: Sequence[str]) -> Any:
 def _numbers(given: Any, what: str, width: int) -> Tensor:
     """(T, width) float64."""
     try:
+        if type(given).__module__ == "numpy":
+            # A copy: torch warns of arrays that cannot be written to, as pandas hands them out.
+            given = given.astype("float64")
         values = torch.as_tensor(given, dtype=torch.float64).cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidType(f"{what} must be numbers in rows, got {type(given).__name__}: {error}") from error
