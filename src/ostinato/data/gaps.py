@@ -124,7 +124,7 @@ def regular_step(seconds: Any, where: Callable[[int], str], column: str) -> floa
         row = int(bad[0]) + 1
         here = step_in_words(float(steps[row - 1]))
         raise DataError(
-            f"{where(row)}: the time in column {column!r} is {here} after the row before, and the usual step is {step_in_words(usual)}; bring the rows onto one step: "
-            f"--resample {step_in_words(usual)} --fill linear"
+            f"{where(row)}: the time in column {column!r} is {here} after the row before, and the usual step is "
+            f"{step_in_words(usual)}; bring the rows onto one step: --resample {step_in_words(usual)} --fill linear"
         )
     return usual

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,10 @@ def check_columns(table: Table, inputs: Sequence[str], target: str | None, *othe
     if len(set(inputs)) < len(inputs):
         twice = next(name for name in inputs if inputs.count(name) > 1)
         raise DataError(f"--inputs names {twice!r} twice")
-    for name in others:
-        if name is not None and name in (target, *inputs):
-            role = "the target" if name == target else "an input"
-            raise DataError(f"column {name!r} says which row a step is, so it cannot be {role} too")
+    for other in others:
+        if other is not None and other in (target, *inputs):
+            role = "the target" if other == target else "an input"
+            raise DataError(f"column {other!r} says which row a step is, so it cannot be {role} too")
 
 
 def texts(table: Table, column: str, target: str | None = None) -> Sequences:
@@ -104,9 +104,9 @@ def wide_rows(
         if fill is None:
             gap = int((~there[row, :length]).argmax())
             raise DataError(
-                f"{table.where(row)}: column {columns[gap]!r} is empty; say how to fill it: --fill forward, linear or zero"
+                f"{table.where(row)}: column {columns[gap]!r} is empty; fill it: --fill forward, linear or zero"
             )
-        series, count = filled(values[row, :length, None], fill, ["value"], lambda _, row=row: table.where(row))
+        series, count = filled(values[row, :length, None], fill, ["value"], always(table.where(row)))
         inputs.append(torch.from_numpy(series).float())
         touched += count
     return of_table(table, inputs, ("value",), target, filled_note(touched, fill))
@@ -139,11 +139,10 @@ def lists(table: Table, columns: Sequence[str], target: str | None = None, *, fi
         width = width or values.shape[1]
         if values.shape[1] != width:
             raise DataError(f"{table.where(row)} has {values.shape[1]} channels, and the rows before have {width}")
-        names = [f"step of channel {index}" for index in range(width)]
-        values, count = filled(values, fill, names, lambda _, row=row: table.where(row))
+        values, count = filled(values, fill, [", ".join(columns)] * width, always(table.where(row)))
         inputs.append(torch.from_numpy(values).float())
         touched += count
-    names = tuple(columns) if width == len(columns) else tuple(f"dim_{index}" for index in range(width or 0))
+    names = tuple(columns if width == len(columns) else (f"dim_{index}" for index in range(width or 0)))
     return of_table(table, inputs, names, target, filled_note(touched, fill))
 
 
@@ -240,9 +239,7 @@ def ts_files(files: Paths, *, fill: Fill | None = None) -> Sequences:
     touched = 0
     for index, series in enumerate(series for one in parsed for series in one.series):
         if series.isnan().any():
-            values, count = filled(
-                series.double().numpy(), fill, parsed[0].channels, lambda _, index=index: where(index)
-            )
+            values, count = filled(series.double().numpy(), fill, parsed[0].channels, always(where(index)))
             series, touched = torch.from_numpy(values).float(), touched + count
         inputs.append(series)
     targets: list[Any] | None = None
@@ -264,6 +261,11 @@ def _check_alike(paths: Sequence[Path], parsed: Sequence[TsFile]) -> None:
             parsed[0].header.regression,
         ):
             raise DataError(f"{path} and {paths[0]} have different kinds of targets; read them apart")
+
+
+def always(where: str) -> Callable[[int], str]:
+    """One place for every step: that of a sequence in one line."""
+    return lambda _: where
 
 
 def filled_note(touched: int, fill: str | None) -> tuple[str, ...]:

@@ -61,13 +61,18 @@ def split_rows(
     if len(units) < len(wanted):
         what = "groups" if groups is not None else "different rows"
         raise DataError(f"{len(wanted)} parts need at least {len(wanted)} {what}, got {len(units)}; give more data")
-    side = torch.full((count,), -1)
     generator = torch.Generator().manual_seed(seed)
+    shuffled: list[list[int]] = []
+    dealt: list[int] = []
     for stratum in _by_stratum(units, strata):
         order = torch.randperm(len(stratum), generator=generator).tolist()
-        shuffled = sorted((stratum[index] for index in order), key=len, reverse=True)
-        for rows, part in zip(shuffled, _dealt([len(rows) for rows in shuffled], fractions), strict=True):
-            side[rows] = part
+        own = sorted((stratum[index] for index in order), key=len, reverse=True)
+        shuffled += own
+        dealt += _dealt([len(rows) for rows in own], fractions)
+    _leave_none_empty(dealt, [len(rows) for rows in shuffled], wanted)
+    side = torch.full((count,), -1)
+    for rows, part in zip(shuffled, dealt, strict=True):
+        side[rows] = part
     how = {"by": "chance", "seed": seed, "fractions": list(fractions), "stratified": strata is not None}
     how["grouped"] = groups is not None
     return parts_of(side, how, _repeats(keys))
@@ -121,13 +126,19 @@ def _dealt(sizes: list[int], fractions: Sequence[float]) -> list[int]:
         part = max(wanted, key=lambda one: lacking[one])
         lacking[part] -= size
         dealt.append(part)
-    if len(sizes) >= len(wanted):
-        for part in wanted:
-            if part not in dealt:
-                # The smallest unit of the part that has most of them; sizes fall, so it is the last.
-                most = Counter(dealt).most_common(1)[0][0]
-                dealt[len(dealt) - 1 - dealt[::-1].index(most)] = part
+    _leave_none_empty(dealt, sizes, wanted)
     return dealt
+
+
+def _leave_none_empty(dealt: list[int], sizes: list[int], wanted: list[int]) -> None:
+    """A part without a unit takes the smallest one of the part that has most of them, if there are enough."""
+    if len(dealt) < len(wanted):
+        return
+    for part in wanted:
+        if part not in dealt:
+            most = Counter(dealt).most_common(1)[0][0]
+            smallest = min((size, index) for index, size in enumerate(sizes) if dealt[index] == most)[1]
+            dealt[smallest] = part
 
 
 def _repeats(keys: Sequence[Hashable] | None) -> tuple[str, ...]:
