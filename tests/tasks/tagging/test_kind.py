@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ostinato.data.preview import preview
 from ostinato.errors import DataError
 from ostinato.models.ensemble import Ensemble
 from ostinato.tasks.tagging.kind import TASK
+from ostinato.tasks.tagging.sentences import choose_columns, read_sentences
 from tests.tasks.tagging.conftest import as_conll, sentences
 
 UNIVERSAL = """# sent_id = 1
@@ -202,3 +204,32 @@ def test_recognised_by_the_name_or_by_lists_of_words_and_tags(tmp_path, conll_fi
         assert TASK.recognise(preview([rows])) is None
     (tmp_path / "a.csv").write_text("tokens,tags\na b,X Y\n")
     assert TASK.recognise(preview([tmp_path / "a.csv"])) is None
+
+
+class Oracle:
+    """A model that is always right: it knows the sentences, and is asked for them in their order."""
+
+    joint = False
+    columns: ClassVar = {"form": "conllu", "words": "form", "target": "upos"}
+
+    def __init__(self, answers):
+        self.tags = sorted({tag for sentence in answers for tag in sentence.tags})
+        self.answers = iter(answers)
+
+    def scores(self, sentences):
+        rights = [next(self.answers) for _ in sentences]
+        assert [right.words for right in rights] == sentences
+        return [torch.eye(len(self.tags))[[self.tags.index(tag) for tag in right.tags]] for right in rights]
+
+    def from_scores(self, scores):
+        return [[self.tags[number] for number in one.argmax(1)] for one in scores]
+
+
+def test_a_treebank_comes_back_byte_for_byte(data):
+    """Comments, ranges and empty nodes of two thousand real sentences."""
+    path = data / "ud_english_ewt" / "dev.conllu"
+    sentences = read_sentences([path])
+    oracle = Oracle(sentences.tagged(choose_columns(sentences)))
+    rows = list(TASK.predict(oracle, [path], {}))
+    assert "".join(row["conll"] + "\n" for row in rows) == path.read_text(encoding="utf-8")
+    assert all(score == 1 for row in rows for score in row["score"])
