@@ -132,6 +132,8 @@ def test_rows_with_predictions(tmp_path, pairs):
     assert [row["id"] for row in found] == list(range(300))
     assert list(found[0]) == ["source", "more", "id", "prediction", "score", "complete"]
     assert [row["prediction"] for row in found] == model.predict([text for text, _, _ in rows], width=2)
+    rest = list(TASK.predict(model, [file], {"width": 2, "start": 270}))
+    assert [(row["id"], row["prediction"]) for row in rest] == [(row["id"], row["prediction"]) for row in found[270:]]
 
 
 def test_figures_of_a_file(tmp_path, pairs):

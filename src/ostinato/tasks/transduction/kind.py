@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,8 +56,7 @@ class Transduction:
         table = read_table(files)
         columns = choose_columns(table, *(options.get(name, model.columns.get(name)) for name in ("source", "target")))
         sources = checked_texts(table, columns.source, "--source")
-        checked_texts(table, columns.target, "--target")
-        pairs = Pairs(table, columns, range(len(table)))
+        pairs = Pairs(sources, checked_texts(table, columns.target, "--target"), range(len(table)))
         return {**figures(model, pairs, _search(options)), "pairs": len(pairs), **unusual(model, sources)}
 
     def predict(self, model: Transducer, files: Sequence[Path], options: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -67,7 +66,8 @@ class Transduction:
         Args:
             model: what training made.
             files: tables with the column of the sources.
-            options: ``source``, ``width`` and ``length_power``, as for :meth:`evaluate`.
+            options: ``source``, ``width`` and ``length_power``, as for :meth:`evaluate`; ``start``, how many rows are
+                left out.
 
         Raises:
             DataError: a file cannot be read, lacks the column, or has an empty source.
@@ -83,13 +83,13 @@ class Transduction:
                 yield {**table[row], **answer}
 
 
-def unusual(model: Transducer, sources: Sequence[str]) -> dict[str, int]:
+def unusual(model: Transducer, sources: Iterable[str]) -> dict[str, int]:
     """How many tokens of the sources training did not have, and how many sources are longer than any it had."""
-    tokens = model.source_tokens
-    return {
-        "unknown_tokens": sum(tokens.count_unknown(text) for text in sources),
-        "longer_than_in_training": sum(len(tokens.split(text)) > model.longest for text in sources),
-    }
+    tokens, unknown, longer = model.source_tokens, 0, 0
+    for text in sources:
+        unknown += tokens.count_unknown(text)
+        longer += len(tokens.split(text)) > model.longest
+    return {"unknown_tokens": unknown, "longer_than_in_training": longer}
 
 
 def _say(found: dict[str, int], count: int, name: str, model: Transducer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ostinato.data.table import Table
 from ostinato.errors import DataError
@@ -26,30 +27,42 @@ class Columns:
     target: str
 
 
-@dataclass(frozen=True)
-class Pairs(Sequence[Pair]):
-    """Some rows of a table as pairs; read when they are asked for, so that a large file stays where it is.
+class Texts(Sequence[str]):
+    """A column as texts, read from the file when they are asked for: it may be larger than memory."""
 
-    Args:
-        table: has the columns.
-        columns: of the pairs.
-        rows: which rows, in order.
-    """
-
-    table: Table
-    columns: Columns
-    rows: Sequence[int]
+    def __init__(self, cells: Sequence[Any]) -> None:
+        self._cells = cells
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self._cells)
 
-    def __getitem__(self, number: int) -> Pair:  # type: ignore[override]  # no slices are taken
-        row = self.rows[number]
-        cells = (self.table.cells(name)[row] for name in (self.columns.source, self.columns.target))
-        return Pair(*map(str, cells))
+    def __getitem__(self, row: Any) -> Any:
+        found = self._cells[row]
+        return [str(cell) for cell in found] if isinstance(row, slice) else str(found)
 
-    def __iter__(self) -> Iterator[Pair]:
-        return (self[number] for number in range(len(self.rows)))
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self._cells)
+
+
+class Pairs(Sequence[Pair]):
+    """Some rows as pairs.
+
+    Args:
+        sources, targets: of all rows.
+        rows: which of them, in order.
+    """
+
+    def __init__(self, sources: Sequence[str], targets: Sequence[str], rows: Sequence[int]) -> None:
+        self._sources, self._targets, self._rows = sources, targets, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return Pairs(self._sources, self._targets, self._rows[number])
+        row = self._rows[number]
+        return Pair(self._sources[row], self._targets[row])
 
 
 def choose_columns(table: Table, source: str | None, target: str | None) -> Columns:
@@ -80,20 +93,14 @@ def choose_columns(table: Table, source: str | None, target: str | None) -> Colu
     return Columns(source, target)
 
 
-def checked_texts(table: Table, column: str, what: str) -> list[str]:
-    """All texts of a column, none of them empty.
+def checked_texts(table: Table, column: str, what: str) -> Texts:
+    """The texts of a column, none of them empty.
 
     Raises:
         DataError: there is no such column, it does not hold texts, or a cell is empty; the message names the line.
     """
     table.need(column, what)
-    kind = table.kinds[column]
-    if kind == "number":
-        raise DataError(
-            f"{table.name}: column {column!r} ({what}) holds numbers with fractions, whose spelling is lost in "
-            f"reading; to transduce them as texts, write the file as JSON lines with the texts in quotes"
-        )
-    cells = table.column(column)
+    cells = table.cells(column)
     # White space alone is a text for a program and none for a reader, so it is taken for a mistake.
     blank = [row for row, cell in enumerate(cells) if cell is None or not str(cell).strip()]
     if blank:
@@ -101,6 +108,12 @@ def checked_texts(table: Table, column: str, what: str) -> list[str]:
         raise DataError(
             f"{table.where(blank[0])}: column {column!r} ({what}) is empty{more}; fill the cell or remove the row"
         )
+    kind = table.kinds[column]
+    if kind == "number":
+        raise DataError(
+            f"{table.name}: column {column!r} ({what}) holds numbers with fractions, whose spelling is lost in "
+            f"reading; to transduce them as texts, write the file as JSON lines with the texts in quotes"
+        )
     if kind not in TEXTS:
         raise DataError(f"{table.name}: column {column!r} ({what}) must hold texts, got {str(cells[0])[:40]!r}")
-    return [str(cell) for cell in cells]
+    return Texts(cells)

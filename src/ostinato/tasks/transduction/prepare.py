@@ -51,12 +51,12 @@ def prepare(files: Sequence[Path], settings: TransduceSettings) -> Prepared:
             f"{table.name}: every pair has more than {settings.longest:,} tokens on a side; allow more with --longest"
         )
     model = _model(settings, columns, source_tokens, target_tokens, [lengths[row] for row in learnt])
-    validation = Pairs(table, columns, parts.validation.tolist()[: settings.validation_limit])
+    validation = Pairs(sources, targets, parts.validation.tolist()[: settings.validation_limit])
     last, part = (parts.test, "test") if len(parts.test) else (parts.validation, "validation")
-    judged = Pairs(table, columns, last.tolist())
+    judged = Pairs(sources, targets, last.tolist())
     task = TransductionTask(
         model,
-        Pairs(table, columns, learnt),
+        Pairs(sources, targets, learnt),
         validation,
         batch_tokens=settings.batch_size,
         seed=settings.seed,
