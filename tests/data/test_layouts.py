@@ -190,9 +190,9 @@ def test_conll_is_written_back_as_it_was(data: Path, tmp_path: Path) -> None:
     assert path.read_text().splitlines()[token.line - 1].split("\t") == list(token.columns)
     changed = list(with_column(sentences[0], ["X"] * len(sentences[0])))
     assert all(line.endswith("predicted=X") for line in changed if line[:1].isdigit())
-    plain = write(tmp_path, "a.conll", "-DOCSTART- O\n\n# a comment here\n# O\nAnn B-PER\n\n\nRome B-LOC")
+    plain = write(tmp_path, "a.conll", "-DOCSTART- O\n\n# a comment here\nAnn B-PER\n# O\n\n\nRome B-LOC")
     got = read_conll(plain)
-    assert [one.column(0) for one in got] == [["#", "Ann"], ["Rome"]]
+    assert [one.column(0) for one in got] == [["Ann", "#"], ["Rome"]]
     assert [one.where() for one in got] == ["a.conll, line 4", "a.conll, line 8"]
 
 

@@ -81,6 +81,8 @@ def test_a_missing_column_offers_the_nearest(tmp_path: Path) -> None:
     found = read(tmp_path, "a.csv", "speaker,text\na,b\n")
     with pytest.raises(DataError, match=r"a\.csv has no column 'spekaer' \(--target\); did you mean 'speaker'\?"):
         found.need("spekaer", "--target")
+    with pytest.raises(DataError, match=r"did you mean 'text'\? the columns are speaker, text"):
+        found.need("TEXT")
 
 
 def test_numbers_name_the_line_of_what_is_none(tmp_path: Path) -> None:
@@ -137,14 +139,14 @@ def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.csv"
     path.write_text("x\n1\n")
-    original = table._read
+    original = table.read_sources
 
     def changing(*arguments: object, **options: object) -> object:
         with open(path, "a") as file:
             file.write("2\n")
         return original(*arguments, **options)
 
-    monkeypatch.setattr(table, "_read", changing)
+    monkeypatch.setattr(table, "read_sources", changing)
     with pytest.raises(DataError, match=r"a\.csv changed while it was read"):
         read_table(path)
 
@@ -193,7 +195,7 @@ def test_a_large_table_is_mapped_from_the_cache(tmp_path: Path, monkeypatch: pyt
     assert found.column("x") == list(range(20_000))
     assert (found[19_999], found.where(19_999)) == ({"x": 19_999, "y": "t19999"}, "a.csv, line 20,001")
     entry = next((tmp_path / "cache" / "data").iterdir())
-    monkeypatch.setattr(table, "_read", None)
+    monkeypatch.setattr(table, "read_sources", None)
     assert read_table(path).column("y")[7] == "t7", "the second time nothing is parsed"
     monkeypatch.undo()
     monkeypatch.setattr(table, "LARGE", 0)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -43,9 +41,8 @@ def test_bounds_and_order() -> None:
 
 
 def test_the_hash_is_the_same_in_every_process() -> None:
-    code = "from ostinato.data.vocabulary import HashingVocabulary as H; print(H(10**6).encode(['cat', 'é', '']))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.strip() == str(HashingVocabulary(10**6).encode(["cat", "é", ""]))
+    """These numbers stand in models' weights: they were computed by ``b2sum -l 64`` and may never change."""
+    assert HashingVocabulary(10**6).encode(["cat", "é", ""]) == [861939, 669963, 838756]
     assert vocabulary_from_json({"kind": "hashing", "buckets": 7}, "x") == HashingVocabulary(7)
 
 

@@ -3,6 +3,8 @@
 ================  ====================================================================================================
 files             which files a name, a folder or a glob stands for; whether they changed while they were read
 table             rows and columns of CSV, TSV, JSON lines, Parquet and plain text, memory-mapped where they are large
+sources, stored   the reader of each format (delimited, json_lines, parquet, plain_text), and tables kept on the disk
+columns           what a column holds, and how two kinds meet
 preview           the first rows of a file and what its columns hold, for guessing what the user wants
 formats           the table of accepted layouts, with an example and a command each
 layouts           sequences out of files: a row each, long format, a file for each class, ``.ts``

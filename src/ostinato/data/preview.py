@@ -11,7 +11,7 @@ from typing import Any
 
 from ostinato.data.files import expand
 from ostinato.data.plain_text import PlainText
-from ostinato.data.table import FORMATS, Source, read_source
+from ostinato.data.sources import FORMATS, Source, read_source
 from ostinato.data.times import looks_like_time
 
 ROWS = 1000
