@@ -219,7 +219,7 @@ def test_a_folder_is_not_believed(forecaster, tmp_path, entry, value, rule):
             np.zeros((2, WINDOW, 3)),
             {"future": None, "series": ["a"]},
             InvalidValue,
-            "of 2 histories must be as many, got 1",
+            "2 histories must be as many, got 1",
         ),
         (pd.DataFrame({"load": [1.0]}), {}, InvalidValue, "must have the column 'wind', got load"),
         ([], {}, InvalidValue, "at least one history"),

@@ -37,8 +37,10 @@ class Forecasting:
 
     def recognise(self, preview: Preview) -> str | None:
         """A column of times beside columns of numbers alone."""
-        times, numbers = preview.of_kind("time"), preview.of_kind("number")
-        if len(times) != 1 or not numbers or len(times) + len(numbers) < len(preview.columns):
+        times = preview.of_kind("time")
+        others = [name for name in preview.columns if name not in times]
+        cells = [row.get(name) for row in preview.rows for name in others]
+        if len(times) != 1 or not preview.of_kind("number") or any(isinstance(cell, str | list) for cell in cells):
             return None
         return f"column {times[0]!r} holds times, and all others numbers"
 
