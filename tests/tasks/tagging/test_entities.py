@@ -39,6 +39,13 @@ def test_as_conlleval(places):
         assert entities(sentence) == chunks(sentence), sentence
 
 
+def test_last_and_unit_are_end_and_single():
+    tags = ["B-A", "L-A", "U-B", "U-B", "B-A", "I-A", "L-A", "O"]
+    assert entities(tags) == chunks([tag.replace("L-", "E-").replace("U-", "S-") for tag in tags])
+    assert len(entities(tags)) == 4
+    assert names_entities(tags)
+
+
 def test_figures():
     truth = [["B-PER", "I-PER", "O", "B-LOC"], ["O", "B-ORG"], ["B-PER"]]
     predicted = [["B-PER", "I-PER", "O", "B-ORG"], ["O", "B-ORG"], ["O"]]

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-PARTS = re.compile(r"O|[BIES]-.+")
-"""O, or the place in an entity (begin, inside, end, single) and its kind."""
+PARTS = re.compile(r"O|[BIESLU]-.+")
+"""O, or the place in an entity (begin, inside, end or last, single or unit) and its kind."""
 
 
 class Entity(NamedTuple):
@@ -52,7 +52,7 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
 def _parted(before: str, tag: str) -> bool:
     """Whether two neighbouring tags belong to different entities, or one of them to none."""
-    return "O" in (before, tag) or before[2:] != tag[2:] or before[0] in "ES" or tag[0] in "BS"
+    return "O" in (before, tag) or before[2:] != tag[2:] or before[0] in "ELSU" or tag[0] in "BSU"
 
 
 @dataclass(frozen=True)
