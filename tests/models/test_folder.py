@@ -171,7 +171,7 @@ def test_a_folder_never_imports(tmp_path, monkeypatch, folder):
         ({"model__cell_options": {"nonsense": 1}}, "cannot be built"),
         ({"model__tokens__alphabet": "ba"}, "sorted"),
         ({"model__tokens__alphabet": 3}, "alphabet must be a text"),
-        ({"model__tokens__kind": "words"}, "char or byte"),
+        ({"model__tokens__kind": "words"}, "char, byte, word, bpe"),
         ({"model": []}, "model must be an object"),
         ({"training": 4}, "training must be an object"),
     ],

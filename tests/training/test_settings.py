@@ -68,7 +68,7 @@ def test_rules_of_every_type(changes, kind, rule):
         ({"dropout": -0.1}, "dropout must be at least 0, got -0.1"),
         ({"validation_fraction": 0}, "validation_fraction must be above 0, got 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
-        ({"tokens": "word"}, "tokens must be one of char, byte, got 'word'"),
+        ({"tokens": "words"}, "tokens must be one of char, byte, word, bpe, got 'words'"),
         ({"time_budget": "soon"}, "like 90s, 2m, 1.5h.*got 'soon'"),
         ({"time_budget": "0s"}, "time_budget must be above 0"),
         ({"hiden_size": 3}, "'hiden_size' is no setting; did you mean 'hidden_size'"),

@@ -70,4 +70,4 @@ def _evaluate_text(model: TextModel, files: Sequence[Path], part: str, format: s
         return
     print(figures)
     if figures.unknown:
-        print(f"{figures.unknown:,} of them are characters that the model does not know; they count as unknown.")
+        print(f"{figures.unknown:,} of them are {figures.unit}s that the model does not know; they count as unknown.")

@@ -13,7 +13,7 @@ from ostinato.cli.options import CellOption, ModelArgument, own_cell
 def sample(
     model: ModelArgument,
     prompt: Annotated[str, typer.Option(help="The text to go on from.")] = "",
-    length: Annotated[int, typer.Option(help="How much to write: characters, or bytes for a model of bytes.")] = 500,
+    length: Annotated[int, typer.Option(help="How many tokens: characters, bytes, words, subwords.")] = 500,
     temperature: Annotated[
         float, typer.Option(help="Below 1 safer, above 1 wilder, 0 always the likeliest character.")
     ] = 0.8,

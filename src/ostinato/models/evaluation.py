@@ -37,13 +37,15 @@ class Evaluation:
         nats: mean of −ln p(next token).
         tokens: how many tokens the text has; all but the first were predicted.
         unknown: how many of them the vocabulary does not know.
-        unit: what a token is: ``"character"`` or ``"byte"``.
+        unit: what a token is: ``"character"``, ``"byte"``, ``"word"`` or ``"subword"``.
+        characters: how many the text has, where a token is several.
     """
 
     nats: float
     tokens: int
     unknown: int
     unit: str
+    characters: int | None = None
 
     @property
     def bits(self) -> float:
@@ -55,19 +57,33 @@ class Evaluation:
         """Among how many equally likely tokens the model hesitates, on (geometric) average."""
         return math.exp(self.nats) if self.nats < 700 else math.inf
 
+    @property
+    def bits_per_character(self) -> float | None:
+        """All bits of the text divided by its characters: what models of other tokens can be compared by.
+
+        A word model is flattered where words are unknown: it does not spell them.
+        """
+        return None if not self.characters else self.bits * (self.tokens - 1) / self.characters
+
     def as_dict(self) -> dict[str, Any]:
         """All figures, for JSON."""
-        return {**asdict(self), "bits": self.bits, "perplexity": self.perplexity}
+        figures = {**asdict(self), "bits": self.bits, "perplexity": self.perplexity}
+        if self.characters is None:
+            del figures["characters"]
+            return figures
+        return {**figures, "bits_per_character": self.bits_per_character}
 
     @classmethod
     def from_dict(cls, figures: dict[str, Any]) -> Evaluation:
         """Back from ``as_dict``."""
-        return cls(**{one.name: figures[one.name] for one in fields(cls)})
+        return cls(**{one.name: figures[one.name] for one in fields(cls) if one.name in figures})
 
     def __str__(self) -> str:
+        spelt = self.bits_per_character
         return (
             f"{self.nats:.4f} nats = {self.bits:.4f} bits per {self.unit}, perplexity {self.perplexity:.3f}, "
-            f"over {self.tokens:,} {self.unit}s"
+            + ("" if spelt is None else f"{spelt:.4f} bits per character, ")
+            + f"over {self.tokens:,} {self.unit}s"
         )
 
 
@@ -83,7 +99,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def evaluate(model: LanguageModel, tokens: Any, unknown: int | None = None, unit: str = "token") -> Evaluation:
+def evaluate(
+    model: LanguageModel,
+    tokens: Any,
+    unknown: int | None = None,
+    unit: str = "token",
+    characters: int | None = None,
+) -> Evaluation:
     """Predicts every token of ``tokens`` but the first, once, from those before it.
 
     The text is cut into streams that the model reads side by side. Every stream but the first reads ``WARM_UP`` tokens
@@ -95,6 +117,7 @@ def evaluate(model: LanguageModel, tokens: Any, unknown: int | None = None, unit
         tokens: (N,) token numbers: a numpy array, mapped from a file if need be.
         unknown: the vocabulary's token for what it does not know, to be counted.
         unit: what a token is called.
+        characters: how many the text has, where a token is several.
 
     Raises:
         DataError: fewer than two tokens.
@@ -124,7 +147,7 @@ def evaluate(model: LanguageModel, tokens: Any, unknown: int | None = None, unit
             loss += losses.view(steps, streams)[counted].double().sum().cpu()
             if unknown is not None:
                 strangers += int((block[1:][counted] == unknown).sum())
-    return Evaluation(float(loss) / predictions, total, strangers, unit)
+    return Evaluation(float(loss) / predictions, total, strangers, unit, characters)
 
 
 def _columns(model: LanguageModel, tokens: Any, starts: list[int], steps: int) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import codecs
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ostinato.errors import DataError
 from ostinato.models.needs import need
-from ostinato.models.vocabulary import ByteVocabulary, Vocabulary
+from ostinato.models.text_lines import bundles
+from ostinato.models.vocabulary import ByteVocabulary, CharacterVocabulary, LineVocabulary, Vocabulary, token_dtype
 
 PIECE = 1 << 22
 """Bytes read at a time."""
@@ -46,21 +47,26 @@ def pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def code_points(path: Path) -> Iterator[Any]:
-    """The file's characters as numpy arrays of code points (uint32), line ends untouched.
+def texts(path: Path) -> Iterator[str]:
+    """The file's text in pieces, line ends untouched.
 
     Raises:
         DataError: the file is not UTF-8; the message names the first bad byte.
     """
-    numpy = need("numpy")
     decoder = codecs.getincrementaldecoder("utf-8")()
     before = 0
     for piece in pieces(path):
         waiting = len(decoder.getstate()[0])
-        text = _decode(decoder, piece, path, before - waiting)
+        yield _decode(decoder, piece, path, before - waiting)
         before += len(piece)
-        yield numpy.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     _decode(decoder, b"", path, before - len(decoder.getstate()[0]), final=True)
+
+
+def code_points(path: Path) -> Iterator[Any]:
+    """The file's characters as numpy arrays of code points (uint32); errors as for ``texts``."""
+    numpy = need("numpy")
+    for text in texts(path):
+        yield numpy.frombuffer(text.encode("utf-32-le"), dtype="<u4")
 
 
 def _decode(decoder: codecs.IncrementalDecoder, piece: bytes, path: Path, offset: int, final: bool = False) -> str:
@@ -77,13 +83,27 @@ def token_pieces(path: Path, vocabulary: Vocabulary) -> Iterator[Any]:
     """The file's tokens as numpy arrays, a piece at a time.
 
     Raises:
-        DataError: a character vocabulary meets a file that is not UTF-8.
+        DataError: the file is not UTF-8, and the tokens are no bytes.
     """
     if isinstance(vocabulary, ByteVocabulary):
         numpy = need("numpy")
         for piece in pieces(path):
             yield numpy.frombuffer(piece, dtype="uint8")
-    else:
+    elif isinstance(vocabulary, CharacterVocabulary):
         table = vocabulary.table
         for points in code_points(path):
             yield table[points]
+    else:
+        yield from line_tokens(texts(path), cast(LineVocabulary, vocabulary))
+
+
+def line_tokens(text: Iterable[str], vocabulary: LineVocabulary) -> Iterator[Any]:
+    """The tokens of a text that is read line by line, as numpy arrays.
+
+    Args:
+        text: in pieces, cut anywhere.
+        vocabulary: one with ``by_line``.
+    """
+    numpy = need("numpy")
+    for bundle in bundles(text):
+        yield numpy.array(vocabulary.encode_lines(bundle), dtype=token_dtype(vocabulary.size))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,15 +13,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ostinato.cells.cell import Cell
-from ostinato.errors import DataError, InvalidValue, ModelFolderError
+from ostinato.errors import DataError
 from ostinato.models.cell_names import name_of_cell
 from ostinato.models.evaluation import Evaluation, evaluate, evaluating
 from ostinato.models.language_model import INPUTS, LanguageModel, LanguageModelSize
 from ostinato.models.needs import need
 from ostinato.models.reader import DEEPEST, WIDEST, Reader
+from ostinato.models.regularisation import PARTS, Regularisation
 from ostinato.models.sampling import Sampling, write
-from ostinato.models.text_file import existing_file, token_pieces
-from ostinato.models.vocabulary import ByteVocabulary, CharacterVocabulary, Vocabulary, token_dtype
+from ostinato.models.text_file import existing_file, texts, token_pieces
+from ostinato.models.vocabulary import Vocabulary, token_dtype, vocabulary_from_content
 
 SHOWN = 5
 """How many of the likeliest tokens a prediction names."""
@@ -52,10 +53,10 @@ class TextModel:
 
     def content(self) -> dict[str, Any]:
         """All that rebuilds the model besides its weights, for ``config.json``."""
-        size, vocabulary = self.network.size, self.vocabulary
-        tokens = {"kind": vocabulary.kind}
-        if isinstance(vocabulary, CharacterVocabulary):
-            tokens["alphabet"] = vocabulary.alphabet
+        size = self.network.size
+        special: dict[str, Any] = {"tied": True} if size.tied else {}
+        if size.regularisation is not None:
+            special["regularisation"] = asdict(size.regularisation)
         return {
             "cell": name_of_cell(self.network.cell_type),
             "hidden_size": size.hidden_size,
@@ -64,7 +65,8 @@ class TextModel:
             "embedding_size": size.embedding_size,
             "dropout": size.dropout,
             "cell_options": size.cell_options,
-            "tokens": tokens,
+            **special,
+            "tokens": self.vocabulary.content(),
         }
 
     @classmethod
@@ -72,7 +74,7 @@ class TextModel:
         cls, content: dict[str, Any], training: dict[str, Any], read: Reader, cell: type[Cell], device: str | None
     ) -> Self:
         """The model with untrained weights; arguments and errors as for every :class:`~ostinato.models.model.Model`."""
-        vocabulary = _vocabulary(read, read.table(content, "tokens"))
+        vocabulary = vocabulary_from_content(read.table(content, "tokens"), read)
         size = LanguageModelSize(
             vocabulary_size=vocabulary.size,
             hidden_size=read.whole(content, "hidden_size", WIDEST),
@@ -81,6 +83,8 @@ class TextModel:
             embedding_size=read.whole(content, "embedding_size", WIDEST),
             dropout=read.fraction(content, "dropout"),
             cell_options=read.options(content, "cell_options"),
+            tied="tied" in content and read.flag(content, "tied"),
+            regularisation=_regularisation(read, content),
         )
         return cls(LanguageModel(size, cell, device=device), vocabulary, training)
 
@@ -146,7 +150,8 @@ class TextModel:
         """What follows ``prompt``, piece by piece as it is written; the arguments are those of :meth:`sample`."""
         sampling = Sampling(temperature, top_k, top_p, seed)
         tokens = self.vocabulary.encode_prompt(prompt) or [self.vocabulary.start]
-        return self.vocabulary.decode(write(self.network, tokens, length, sampling, never=self.vocabulary.unknown))
+        written = write(self.network, tokens, length, sampling, never=self.vocabulary.unknown)
+        return self.vocabulary.decode(written, after=prompt)
 
     def sample(
         self,
@@ -162,14 +167,14 @@ class TextModel:
 
         Args:
             prompt: the text to go on from; without one, the model begins after a line end.
-            length: tokens to write: characters, or bytes for a model of bytes.
+            length: tokens to write: characters, bytes, words or subwords, whatever the model reads.
             temperature: below 1 safer, above 1 wilder, 0 always the likeliest.
             top_k: choose among the k likeliest only.
             top_p: choose among the fewest whose probabilities sum to at least p.
             seed: the same seed gives the same text.
 
         Raises:
-            DataError: the prompt has characters the model does not know.
+            DataError: the prompt has characters, or words, that the model does not know.
             InvalidValue: an argument is outside its range.
         """
         return "".join(self.stream(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed))
@@ -187,11 +192,11 @@ class TextModel:
             return self._evaluate_file(existing_file(text))
         numpy = need("numpy")
         tokens = numpy.array(self.vocabulary.encode(text), dtype=token_dtype(self.vocabulary.size))
-        return self.evaluate_tokens(tokens)
+        return self.evaluate_tokens(tokens, len(text) if self.vocabulary.by_line else None)
 
-    def evaluate_tokens(self, tokens: Any) -> Evaluation:
-        """The same for token numbers: a numpy array (N,)."""
-        return evaluate(self.network, tokens, self.vocabulary.unknown, self.vocabulary.unit)
+    def evaluate_tokens(self, tokens: Any, characters: int | None = None) -> Evaluation:
+        """The same for token numbers, a numpy array (N,), of a text of so many characters."""
+        return evaluate(self.network, tokens, self.vocabulary.unknown, self.vocabulary.unit, characters)
 
     def _evaluate_file(self, path: Path) -> Evaluation:
         numpy = need("numpy")
@@ -199,16 +204,13 @@ class TextModel:
             for piece in token_pieces(path, self.vocabulary):
                 file.write(piece)
             file.flush()
-            return self.evaluate_tokens(numpy.memmap(file, dtype=token_dtype(self.vocabulary.size), mode="r"))
+            tokens = numpy.memmap(file, dtype=token_dtype(self.vocabulary.size), mode="r")
+            return self.evaluate_tokens(tokens, sum(map(len, texts(path))) if self.vocabulary.by_line else None)
 
 
-def _vocabulary(read: Reader, tokens: dict[str, Any]) -> Vocabulary:
-    kind = read.text(tokens, "kind")
-    if kind == ByteVocabulary.kind:
-        return ByteVocabulary()
-    if kind != CharacterVocabulary.kind:
-        raise ModelFolderError(f"{read.path}: tokens.kind must be char or byte, got {kind[:80]!r}")
-    try:
-        return CharacterVocabulary(read.text(tokens, "alphabet"))
-    except InvalidValue as error:
-        raise ModelFolderError(f"{read.path}: {error}") from error
+def _regularisation(read: Reader, content: dict[str, Any]) -> Regularisation | None:
+    if "regularisation" not in content:
+        return None
+    found = read.table(content, "regularisation")
+    parts = {name: read.fraction(found, name) for name in PARTS}
+    return Regularisation(**parts, locked=read.flag(found, "locked"))

@@ -11,7 +11,9 @@ from ostinato.models.cell_names import cell_named
 from ostinato.models.evaluation import Evaluation
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
 from ostinato.models.text_model import TextModel
-from ostinato.tasks.language_modelling.corpus import Corpus, open_corpus, validation_part
+from ostinato.tasks.language_modelling.corpus import open_corpus, validation_part
+from ostinato.tasks.language_modelling.line_tokens import validation_characters
+from ostinato.tasks.language_modelling.notes import notes
 from ostinato.tasks.language_modelling.settings import LanguageModelSettings
 from ostinato.tasks.language_modelling.task import LanguageModelling
 from ostinato.tasks.task import Prepared, TaskKind
@@ -34,7 +36,14 @@ class LanguageModellingKind:
 
     def prepare(self, files: Sequence[Path], settings: LanguageModelSettings) -> Prepared:
         """The corpus of a text file, and an untrained model of its alphabet."""
-        corpus = open_corpus(_one(files), settings.tokens, settings.validation_fraction, settings.sequence_length)
+        corpus = open_corpus(
+            _one(files),
+            settings.tokens,
+            settings.validation_fraction,
+            settings.sequence_length,
+            vocabulary_size=settings.vocabulary_size,
+            least_count=settings.least_count,
+        )
         size = LanguageModelSize(
             vocabulary_size=corpus.vocabulary.size,
             hidden_size=settings.hidden_size,
@@ -42,12 +51,14 @@ class LanguageModellingKind:
             input=settings.input,
             embedding_size=settings.embedding_size,
             dropout=settings.dropout,
+            tied=bool(settings.tie_embeddings),
+            regularisation=settings.regularisation,
         )
         cell = cell_named(settings.cell)
         network = constructed(lambda: LanguageModel(size, cell), settings.cell)
         return Prepared(
             task=LanguageModelling(network, corpus, settings),
-            notes=_notes(corpus, settings),
+            notes=notes(corpus, settings),
             split={
                 "validation_fraction": settings.validation_fraction,
                 "validation_limit": settings.validation_limit,
@@ -89,29 +100,14 @@ def evaluation(model: TextModel, file: Path, part: str = "all") -> Evaluation:
     fraction, limit = split.get("validation_fraction"), split.get("validation_limit")
     if not isinstance(fraction, float) or not 0 < fraction < 1 or type(limit) is not int or limit < 2:
         raise ModelFolderError("config.json does not say which part training validated with; use --part all")
-    return model.evaluate_tokens(validation_part(file, model.vocabulary, fraction, limit))
+    tokens = validation_part(file, model.vocabulary, fraction, limit)
+    return model.evaluate_tokens(tokens, validation_characters(file, model.vocabulary, fraction, limit))
 
 
 def _one(files: Sequence[Path]) -> Path:
     if len(files) != 1:
         raise DataError(f"a language model reads one text file, got {len(files)}; join several with cat")
     return files[0]
-
-
-def _notes(corpus: Corpus, settings: LanguageModelSettings) -> tuple[str, ...]:
-    unit, whole = corpus.vocabulary.unit, len(corpus.validation)
-    notes = [
-        f"{corpus.path.name}: {len(corpus.training):,} {unit}s to learn from, {whole:,} to check with; "
-        f"{corpus.vocabulary.size} tokens."
-    ]
-    if whole > settings.validation_limit:
-        notes.append(f"Validation reads the first {settings.validation_limit:,} of the {whole:,} {unit}s.")
-    if strangers := corpus.unknown_in_validation():
-        notes.append(
-            f"{strangers:,} {unit}s of the validation part do not occur in the training part; "
-            f"they count as unknown, and as badly predicted."
-        )
-    return tuple(notes)
 
 
 TASK: TaskKind = LanguageModellingKind()
