@@ -109,6 +109,8 @@ def test_a_backtest_has_every_origin_and_the_figures_follow_from_it(prepare, wav
     model = trained(prepare(), 5)
     rows = list(TASK.predict(model, [waves], {"backtest": True}))
     assert len(rows) == (400 - 24 - 6 + 1) * 6
+    for start in (0, 1, 6, 2221, len(rows)):
+        assert list(TASK.predict(model, [waves], {"backtest": True, "start": start})) == rows[start:]
     error = torch.tensor([row["forecast"] - row["actual"] for row in rows], dtype=torch.float64)
     model.training.clear()
     figures = TASK.evaluate(model, [waves], {})
@@ -135,6 +137,7 @@ def test_groups(write, hours):
     model = trained(prepared, 30)
     rows = list(TASK.predict(model, [path], {}))
     assert [row["shop"] for row in rows] == ["a"] * 6 + ["b"] * 6
+    assert list(TASK.predict(model, [path], {"start": 8})) == rows[8:]
     # b is twice a, and each is standardised by itself.
     assert [row["forecast"] for row in rows[6:]] == pytest.approx([2 * row["forecast"] for row in rows[:6]], abs=1e-3)
     assert any("2 series, 180 rows" in note for note in prepared.notes)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from ostinato.data.files import expand
 from ostinato.data.table import Table, read_table
@@ -89,7 +91,7 @@ class Forecasting:
             model: a :class:`~ostinato.models.forecaster.Forecaster` or an ensemble of them.
             files: series with the model's columns; known columns go on for the horizon past the target's end.
             options: ``backtest`` forecasts from every origin at which the truth is there, and adds it as ``actual``;
-                ``fill`` and ``resample``, where they are to differ from training.
+                ``fill`` and ``resample``, where they are to differ from training; ``start`` leaves out so many rows.
 
         Raises:
             DataError: a file cannot be read, lacks a column, a series is too short, or nothing is said of its future.
@@ -101,27 +103,31 @@ class Forecasting:
         if not backtest:
             _check_ends(model, read.series)
         named = model.form.columns.group or ("series" if len(read.series) > 1 else None)
-        for number, one in enumerate(read.series):
-            first = int(pool.first[number])
-            rows = torch.tensor([one.end])
-            if backtest:
-                rows = torch.arange(pool.window, max(pool.window, one.end - pool.horizon + 1))
-            for piece in pool.pieces(rows + first):
-                scores = model.scores(pool.windows(piece))
-                actual = pool.targets(piece).tolist() if backtest else None
-                for i, origin in enumerate((piece - first).tolist()):
-                    yield from _rows(model, one, named, origin, scores[i].tolist(), actual and actual[i])
+        origins = _ends(pool) if not backtest else pool.origins([(0, one.end) for one in read.series])
+        left_out = int(options.get("start", 0))
+        # The pieces are the same from whatever row on, and so is the last digit of every forecast.
+        for piece in pool.pieces(origins):
+            count = len(piece) * pool.horizon
+            if left_out < count:
+                yield from islice(_rows(model, pool, piece, named, backtest), left_out, None)
+            left_out = max(0, left_out - count)
 
 
-def _rows(
-    model: Any, series: Series, named: str | None, origin: int, scores: Sequence[Sequence[float]], actual: Any
-) -> Iterator[dict[str, Any]]:
+def _ends(pool: Pool) -> Tensor:
+    """(N,) the origin after the last row of each series."""
+    return pool.first[:-1] + torch.tensor([one.end for one in pool.series])
+
+
+def _rows(model: Any, pool: Pool, origins: Tensor, named: str | None, backtest: bool) -> Iterator[dict[str, Any]]:
     columns = [f"q{level:g}" for level in model.quantiles] or ["forecast"]
-    for step, values in enumerate(scores):
-        row: dict[str, Any] = {} if named is None else {named: series.name}
-        row |= {"origin": series.moment(origin - 1), "time": series.moment(origin + step), "horizon": step + 1}
-        row |= dict(zip(columns, (float(f"{value:.7g}") for value in values), strict=True))
-        yield row if actual is None else {**row, "actual": actual[step]}
+    scores, actual = model.scores(pool.windows(origins)).tolist(), pool.targets(origins).tolist()
+    for i, number in enumerate(pool.series_of(origins).tolist()):
+        series, origin = pool.series[number], int(origins[i] - pool.first[number])
+        for step, values in enumerate(scores[i]):
+            row: dict[str, Any] = {} if named is None else {named: series.name}
+            row |= {"origin": series.moment(origin - 1), "time": series.moment(origin + step), "horizon": step + 1}
+            row |= dict(zip(columns, (float(f"{value:.7g}") for value in values), strict=True))
+            yield {**row, "actual": actual[i][step]} if backtest else row
 
 
 def _read(form: SeriesForm, table: Table, options: dict[str, Any]) -> Read:
