@@ -15,18 +15,21 @@ ROWS = 512
 """So many rows are answered at a time, so that those of one length can share a batch."""
 
 
-def answers(model: Any, inputs: Iterable[Any]) -> Iterator[tuple[Any, Tensor]]:
+def answers(model: Any, inputs: Iterable[Any], start: int = 0) -> Iterator[tuple[Any, Tensor]]:
     """For each row what the model predicts, and its scores (K,), as the rows come.
 
     Args:
         model: a :class:`~ostinato.models.classifier.Classifier`, a :class:`~ostinato.models.regressor.Regressor`, or
             an ensemble of either.
         inputs: texts, or series (T, I).
+        start: so many rows are left out. Rows share a batch as they would without it, down to the last digit.
     """
-    rest = iter(inputs)
+    left_out = start % ROWS
+    rest = islice(inputs, start - left_out, None)
     while some := list(islice(rest, ROWS)):
         scores = model.scores(some)
-        yield from zip(model.from_scores(scores), scores, strict=True)
+        yield from islice(zip(model.from_scores(scores), scores, strict=True), left_out, None)
+        left_out = 0
 
 
 def class_figures(

@@ -38,7 +38,7 @@ class Summaries:
             analyzer, span = NGRAMS[unit]
             self._pipeline = need("sklearn.feature_extraction.text", "tasks").TfidfVectorizer(
                 analyzer=analyzer, ngram_range=span, lowercase=unit == "words", sublinear_tf=True,
-                max_features=MOST_NGRAMS, token_pattern=r"\S+",
+                max_features=MOST_NGRAMS, token_pattern=r"\S+" if analyzer == "word" else None,
             )  # fmt: skip
             self._first = list
         self._pipeline.fit(self._first(training))

@@ -79,7 +79,8 @@ class ClassificationKind:
         rows = read_rows(expand(files), Columns.from_content(model.columns), with_target=False)
         inputs = rows.sequences.inputs
         lengths_of(model.inputs, inputs, rows.sequences.where)
-        for row, (answer, _) in enumerate(answers(model, inputs)):
+        start = options.get("start", 0)
+        for row, (answer, _) in enumerate(answers(model, inputs, start), start):
             if model.separator is None:
                 said: dict[str, Any] = {"prediction": answer.label, "score": round(answer.probability, 6)}
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -104,53 +104,68 @@ def _columns(files: tuple[Path, ...], settings: SequenceSettings, target: Sequen
     return choose(table, settings.inputs, target, settings.group, settings.time, aside, settings.fill)
 
 
-def cut(material: Material, settings: SequenceSettings, strata: Sequence[Hashable] | None) -> Parts:
+def cut(
+    material: Material, settings: SequenceSettings, strata: Sequence[Hashable] | None, targets: Sequence[Hashable]
+) -> Parts:
     """The parts: by files, by a column, else by chance; rows that repeat an input stay together, or are counted.
 
     Args:
         material: all rows.
-        settings: the fractions, the seed, the column.
+        settings: the fractions, the seed, the column, and whether repeats are left out.
         strata: the rows' classes, so that each part has its share of each; None for quantities.
+        targets: what each row is to give: a row that repeats another has the same.
     """
     keys = [key_of(one) for one in material.inputs]
+    kept = list(range(len(keys)))
+    if settings.repeats == "once":
+        first = {pair: row for row, pair in reversed(list(enumerate(zip(keys, targets, strict=True))))}
+        kept = sorted(first.values())
+    left = len(keys) - len(kept)
+    notes = (f"{left:,} rows that repeat an earlier one, input and target, are left out",) if left else ()
+    parts = _cut(material, settings, keys, strata, kept)
+    return replace(parts, how={**parts.how, "repeats_left_out": left}, notes=(*notes, *parts.notes))
+
+
+def _cut(
+    material: Material,
+    settings: SequenceSettings,
+    keys: Sequence[Hashable],
+    strata: Sequence[Hashable] | None,
+    kept: list[int],
+) -> Parts:
     seed, share, test = settings.split_seed, settings.validation_fraction, settings.test_fraction
-    if settings.split_column is not None:
-        if len(material.rows) > 1:
-            raise InvalidValue("the parts are given by a column or by files, not both; leave split_column out")
-        training = material.rows["training"]
-        given = split_by_column(training.cells(settings.split_column), settings.split_column, material.where)
-    elif len(material.rows) > 1:
-        counts = [len(rows.sequences) for rows in material.rows.values()]
-        runs = [range(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
-        given = split_by_file(runs, list(material.rows), [rows.name for rows in material.rows.values()])
-    else:
+    if settings.split_column is None and len(material.rows) == 1:
         if share + test >= 1:
             raise InvalidValue(
                 f"validation_fraction and test_fraction must leave rows to learn from, got {share} and {test}"
             )
-        return split_rows(len(keys), fractions=(1 - share - test, share, test), seed=seed, keys=keys, strata=strata)
+        own = None if strata is None else [strata[row] for row in kept]
+        parts = split_rows(
+            len(kept),
+            fractions=(1 - share - test, share, test),
+            seed=seed,
+            keys=[keys[row] for row in kept],
+            strata=own,
+        )
+        rows = torch.tensor(kept)
+        return Parts(rows[parts.training], rows[parts.validation], rows[parts.test], parts.how, parts.notes)
+    given = _given(material, settings.split_column)
+    training, validation, final = (
+        part[torch.isin(part, torch.tensor(kept))] for part in (given.training, given.validation, given.test)
+    )
+    given = Parts(training, validation, final, given.how, given.notes)
     return hold_out(given.noting(*overlap_note(given, keys)), share, seed=seed, keys=keys, strata=strata)
 
 
-def first_of_repeats(material: Material, targets: Sequence[Hashable]) -> Tensor:
-    """The rows that are not the same, in input and target, as an earlier one."""
-    seen: set[Hashable] = set()
-    kept = []
-    for row, pair in enumerate(zip(map(key_of, material.inputs), targets, strict=True)):
-        if pair not in seen:
-            seen.add(pair)
-            kept.append(row)
-    return torch.tensor(kept)
-
-
-def only(parts: Parts, kept: Tensor) -> Parts:
-    """The parts without rows that are not ``kept``, and a note of how many were left out."""
-    training, validation, test = (
-        part[torch.isin(part, kept)] for part in (parts.training, parts.validation, parts.test)
-    )
-    left = len(parts) - len(training) - len(validation) - len(test)
-    notes = (f"{left:,} rows that repeat an earlier one, input and target, are left out",) if left else ()
-    return Parts(training, validation, test, {**parts.how, "repeats_left_out": left}, (*parts.notes, *notes))
+def _given(material: Material, column: str | None) -> Parts:
+    """The parts that a column or files say."""
+    if column is not None:
+        if len(material.rows) > 1:
+            raise InvalidValue("the parts are given by a column or by files, not both; leave split_column out")
+        return split_by_column(material.rows["training"].cells(column), column, material.where)
+    counts = [len(rows.sequences) for rows in material.rows.values()]
+    runs = [range(end - count, end) for end, count in zip(accumulate(counts), counts, strict=True)]
+    return split_by_file(runs, list(material.rows), [rows.name for rows in material.rows.values()])
 
 
 def inputs_of(training: Sequence[Any], material: Material, settings: SequenceSettings) -> Inputs:
@@ -214,7 +229,9 @@ def unknown_note(inputs: Inputs, sequences: Sequence[Any], part: str) -> list[st
     if not unknown:
         return []
     kind = inputs.tokens.kind
-    return [f"{unknown:,} of {total:,} {part} {kind} ({unknown / total:.1%}) are unknown: too rare in training, or new"]
+    return [
+        f"{unknown:,} of {total:,} {part} {kind} ({unknown / total:.1%}) are unknown: too rare in training, or new."
+    ]
 
 
 def about(material: Material, inputs: Inputs, examples: Examples) -> str:

@@ -22,10 +22,8 @@ from ostinato.tasks.classification.parts import (
     about,
     cut,
     examples,
-    first_of_repeats,
     inputs_of,
     network_of,
-    only,
     read_material,
     unknown_note,
 )
@@ -43,9 +41,7 @@ def prepare(files: Sequence[Path], settings: ClassifySettings) -> Prepared:
     material = read_material(files, settings, () if settings.target is None else (settings.target,))
     labels = labels_of(material.targets, settings.separator, material.where, material.columns)
     single = settings.separator is None
-    parts = cut(material, settings, labels if single else None)
-    if settings.repeats == "once":
-        parts = only(parts, first_of_repeats(material, labels))
+    parts = cut(material, settings, labels if single else None, labels)
     every = material.inputs
     inputs = inputs_of([every[row] for row in parts.training.tolist()], material, settings)
     training, validation, test = (

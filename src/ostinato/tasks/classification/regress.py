@@ -22,11 +22,9 @@ from ostinato.tasks.classification.parts import (
     about,
     cut,
     examples,
-    first_of_repeats,
     inputs_of,
     lengths_of,
     network_of,
-    only,
     read_material,
     unknown_note,
 )
@@ -66,9 +64,7 @@ class RegressionKind:
         material = read_material(files, settings, settings.target)
         names = material.columns.target
         values = numbers_of(material.targets, names, material.where)
-        parts = cut(material, settings, None)
-        if settings.repeats == "once":
-            parts = only(parts, first_of_repeats(material, material.targets))
+        parts = cut(material, settings, None, material.targets)
         every = material.inputs
         inputs = inputs_of([every[row] for row in parts.training.tolist()], material, settings)
         training, validation, test = (
@@ -138,7 +134,8 @@ class RegressionKind:
         rows = read_rows(expand(files), Columns.from_content(model.columns), with_target=False)
         inputs = rows.sequences.inputs
         lengths_of(model.inputs, inputs, rows.sequences.where)
-        for row, (_, scores) in enumerate(answers(model, inputs)):
+        start = options.get("start", 0)
+        for row, (_, scores) in enumerate(answers(model, inputs, start), start):
             values = [float(f"{value:.7g}") for value in scores.tolist()]
             names = ["prediction"] if len(values) == 1 else [f"prediction_{name}" for name in model.targets]
             yield rows.own(row) | dict(zip(names, values, strict=True))
