@@ -78,7 +78,8 @@ def test_a_killed_file_goes_on_and_ends_as_if_nothing_had_been(tmp_path, name, d
     assert not path.exists()
     part = path.with_name(".out.part")
     # A kill in the middle of a write leaves half a row behind what was noted.
-    part.write_bytes(part.read_bytes() + b'half a row, "')
+    with open(part, "ab") as file:
+        file.write(b'half a row, "')
 
     def rest(start):
         asked.append(start)
@@ -111,6 +112,15 @@ def test_a_damaged_note_begins_anew(tmp_path):
         path.with_name(".out.csv.part.json").write_text(damage)
         RowFile(path, row_format("csv"), "f").write(rows_from)
         assert "rubbish" not in path.read_text("utf-8")
+
+
+def test_what_fails_at_once_leaves_nothing(tmp_path):
+    def failing(start):
+        raise DataError("no such column")
+
+    with pytest.raises(DataError, match="no such column"):
+        RowFile(tmp_path / "out.csv", row_format("csv"), "f").write(failing)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stream_gets_the_same(tmp_path, capsys):

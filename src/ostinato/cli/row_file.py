@@ -86,6 +86,19 @@ class RowFile:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         done = self.begun()
+        try:
+            self._go_on(done, rows)
+        except BaseException:
+            if not self.note.exists():
+                # Nothing is there that could be gone on with.
+                self.part.unlink(missing_ok=True)
+            raise
+        os.replace(self.part, self.path)
+        self.note.unlink(missing_ok=True)
+        sync_folder(self.path.parent)
+        return done.rows
+
+    def _go_on(self, done: Progress, rows: RowsFrom) -> None:
         with open(self.part, "r+b" if done.rows else "wb") as file:
             file.truncate(done.bytes)
             file.seek(done.bytes)
@@ -96,15 +109,6 @@ class RowFile:
                     self._note(file, done)
                     noted = time.monotonic()
             _settle(file)
-        os.replace(self.part, self.path)
-        self.note.unlink(missing_ok=True)
-        sync_folder(self.path.parent)
-        return done.rows
-
-    def forget(self) -> None:
-        """Removes what is there of the file in the making."""
-        self.part.unlink(missing_ok=True)
-        self.note.unlink(missing_ok=True)
 
     def _note(self, file: BinaryIO, done: Progress) -> None:
         _settle(file)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ostinato.cli.options import CellOption, ModelArgument, own_cell
+from ostinato.errors import InvalidValue
 
 
 def sample(
@@ -32,10 +33,12 @@ def sample(
     ostinato sample my-model --cell my_cells:PeepholeLSTMCell
     """
     from ostinato.models.folder import load
+    from ostinato.models.text_model import TextModel
 
-    text = load(model, own_cell(cell)).stream(
-        prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-    )
+    loaded = load(model, own_cell(cell))
+    if not isinstance(loaded, TextModel):
+        raise InvalidValue(f"{model} is a {loaded.kind} and writes no text; `ostinato predict {model} FILE` asks it")
+    text = loaded.stream(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     sys.stdout.write(prompt)
     for piece in text:
         sys.stdout.write(piece)
