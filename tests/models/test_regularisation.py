@@ -1,0 +1,175 @@
+"""What AWD-LSTM drops: by its definition, by its expectation, and against the same parts written out."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ostinato.cells.cell import Cell
+from ostinato.cells.gru import GRUCell
+from ostinato.cells.lstm import LSTMCell
+from ostinato.errors import InvalidValue
+from ostinato.layers.recurrent import Recurrent
+from ostinato.models.folder import load, save
+from ostinato.models.language_model import LanguageModel, LanguageModelSize
+from ostinato.models.locked_stack import LockedStack
+from ostinato.models.regularisation import (
+    Regularisation,
+    WeightDrop,
+    drop_recurrent_weights,
+    drop_tokens,
+    locked_dropout,
+)
+from ostinato.models.text_model import TextModel
+from ostinato.models.vocabulary import CharacterVocabulary
+
+TOKENS = torch.randint(0, 13, (7, 3), generator=torch.Generator().manual_seed(0))
+AWD = Regularisation(embedding=0.1, input=0.4, hidden=0.3, output=0.4, weights=0.5, locked=True)
+
+
+def awd(cell: type[Cell] = LSTMCell, **changes) -> LanguageModel:
+    return LanguageModel(LanguageModelSize(13, 9, 2, embedding_size=5, tied=True, regularisation=AWD, **changes), cell)
+
+
+def test_locked_dropout_has_one_mask_a_sequence():
+    x = torch.rand(40, 6, 50) + 1
+    y = locked_dropout(x, 0.3, training=True)
+    masks = y / x
+    torch.testing.assert_close(masks, masks[:1].expand_as(masks))
+    assert not torch.equal(masks[0, 0], masks[0, 1])
+    torch.testing.assert_close(locked_dropout(torch.ones(3, 6, 50), 0.3, True).unique(), torch.tensor([0, 1 / 0.7]))
+    assert (masks[0] == 0).double().mean() == pytest.approx(0.3, abs=0.1)
+    assert locked_dropout(x, 0.3, training=False) is x
+
+
+def test_whole_tokens_lose_their_vector():
+    tokens = torch.randint(0, 50, (30, 8))
+    y = drop_tokens(torch.ones(30, 8, 4), tokens, 0.4, 50, training=True)
+    values = [y[tokens == token].unique() for token in tokens.unique()]
+    assert all(len(value) == 1 for value in values)
+    torch.testing.assert_close(torch.cat(values).unique(), torch.tensor([0, 1 / 0.6]))
+
+
+def test_dropconnect_expects_the_weight():
+    weight = torch.rand(20, 5, dtype=torch.float64) + 0.5
+    drop = WeightDrop(0.25)
+    mean = sum(drop(weight) for _ in range(4000)) / 4000
+    # A mean of 4000 draws of w/0.75 or 0 deviates by w·√(1/3)/√4000 < 0.014; five of these.
+    torch.testing.assert_close(mean, weight, rtol=0, atol=0.07)
+    assert drop.eval()(weight) is weight or torch.equal(drop(weight), weight)
+
+
+@pytest.mark.parametrize("engine", ["auto", "loop", "native", "aten"])
+def test_dropconnect_draws_once_a_call(engine):
+    """Against torch's own layer with the mask put into its weights: one mask for all steps, whoever runs them."""
+    stack = Recurrent(LSTMCell, 4, 6, engine=engine)
+    plain = nn.LSTM(4, 6)
+    plain.load_state_dict(stack.state_dict())
+    drop_recurrent_weights(stack, 0.5)
+    x = torch.randn(11, 3, 4)
+    torch.manual_seed(5)
+    found, _ = stack(x)
+    torch.manual_seed(5)
+    dropped = F.dropout(plain.weight_hh_l0, 0.5)
+    expected, _ = torch.func.functional_call(plain, {"weight_hh_l0": dropped}, (x,))
+    torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad(found.sum(), stack.parametrizations.weight_hh_l0.original)
+    torch.testing.assert_close(gradients, torch.autograd.grad(expected.sum(), plain.weight_hh_l0))
+    assert bool((gradients[0] == 0).any())
+
+
+def test_without_recurrent_weights_there_is_nothing_to_drop():
+    stack = Recurrent(LSTMCell, 4, 6)
+    # Once parametrized, the weight is no parameter of the layer's own any more.
+    drop_recurrent_weights(stack, 0.5)
+    with pytest.raises(InvalidValue, match="a name begins with weight_hh, and LSTMCell has weight_ih_l0"):
+        drop_recurrent_weights(stack, 0.5)
+
+
+@pytest.mark.parametrize("cell", [LSTMCell, GRUCell])
+def test_a_locked_stack_is_a_stack(cell):
+    whole = Recurrent(cell, 4, 6, 3)
+    stack = LockedStack(cell, 4, 6, 3, dropout=0.5).eval()
+    for k, layer in enumerate(stack.layers):
+        layer.load_state_dict({name: whole.state_dict()[name.replace("_l0", f"_l{k}")] for name in layer.state_dict()})
+    x, lengths = torch.randn(7, 3, 4), torch.tensor([2, 7, 5])
+    expected, state = whole(x, lengths=lengths)
+    found, states = stack(x, lengths=lengths)
+    torch.testing.assert_close(found, expected)
+    for k, after in enumerate(states):
+        for one, all_layers in zip(
+            after if isinstance(after, tuple) else [after], state if isinstance(state, tuple) else [state], strict=True
+        ):
+            torch.testing.assert_close(one[0], all_layers[k])
+
+
+@pytest.mark.parametrize(("hidden", "projected"), [(9, True), (5, False)])
+def test_tied_weights_are_one_tensor(tmp_path, hidden, projected):
+    network = LanguageModel(LanguageModelSize(4, hidden, embedding_size=5, tied=True), GRUCell)
+    assert network.head.weight is network.embedding.weight
+    assert (network.projection is not None) == projected
+    x = torch.tensor([[0, 1], [3, 2]])
+    y, _ = network.stack(network.head.weight[x])
+    if projected:
+        y = y @ network.projection.weight.T
+    torch.testing.assert_close(network(x)[0], y @ network.embedding.weight.T + network.head.bias)
+
+    save(TextModel(network, CharacterVocabulary("abc")), tmp_path)
+    again = load(tmp_path).network
+    assert again.head.weight is again.embedding.weight
+    torch.testing.assert_close(again(x), network(x), rtol=0, atol=0)
+    optimiser = torch.optim.SGD(again.parameters(), lr=0.1)
+    F.cross_entropy(again(x)[0].flatten(0, 1), x.flatten()).backward()
+    optimiser.step()
+    assert torch.equal(again.head.weight, again.embedding.weight)
+    assert not torch.equal(again.head.weight, network.head.weight)
+
+
+def test_one_hot_has_nothing_to_tie():
+    with pytest.raises(InvalidValue, match="tied embeddings need input to be embedding, got 'one-hot'"):
+        LanguageModelSize(13, input="one-hot", tied=True)
+
+
+def test_nothing_is_dropped_in_evaluation_and_all_of_it_in_training():
+    network = awd()
+    plain = LanguageModel(LanguageModelSize(13, 9, 2, embedding_size=5, tied=True), LSTMCell)
+    names = {
+        name: name.replace("layers.0.", "").replace("layers.1.", "").replace("parametrizations.", "")
+        for name in network.state_dict()
+    }
+    renamed = {}
+    for name, short in names.items():
+        short = short.replace(".original", "")
+        renamed[short.replace("_l0", "_l1") if "layers.1." in name else short] = network.state_dict()[name]
+    plain.load_state_dict(renamed)
+    torch.testing.assert_close(network.eval()(TOKENS)[0], plain.eval()(TOKENS)[0])
+    network.train()
+    assert not torch.equal(network(TOKENS)[0], network(TOKENS)[0])
+
+
+def test_a_folder_keeps_the_raw_weights(tmp_path):
+    network = LanguageModel(LanguageModelSize(4, 9, 2, embedding_size=5, tied=True, regularisation=AWD), LSTMCell)
+    before = copy.deepcopy(network.state_dict())
+    for _ in range(3):
+        network.train()(torch.zeros(5, 2, dtype=torch.long))
+    save(TextModel(network, CharacterVocabulary("abc")), tmp_path)
+    again = load(tmp_path).network
+    assert again.size.regularisation == AWD
+    for name, tensor in again.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+        assert "weight_hh" not in name or bool((tensor != 0).all())
+
+
+def test_reading_in_two_calls_is_reading_in_one():
+    network = awd(GRUCell).eval()
+    whole, _ = network(TOKENS)
+    first, state = network(TOKENS[:4])
+    second, _ = network(TOKENS[4:], state)
+    torch.testing.assert_close(torch.cat((first, second)), whole)
+    lengths = torch.tensor([2, 7, 5])
+    y, _, _ = network.activations(TOKENS)
+    torch.testing.assert_close(network.encode(TOKENS, lengths), y[lengths - 1, torch.arange(3)])
