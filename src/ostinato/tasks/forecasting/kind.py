@@ -16,7 +16,7 @@ from ostinato.errors import DataError
 from ostinato.models.series_form import SeriesForm
 from ostinato.tasks.forecasting.baselines import seasonal
 from ostinato.tasks.forecasting.borders import borders
-from ostinato.tasks.forecasting.measure import measure, rule_of
+from ostinato.tasks.forecasting.measure import measure, no_origins, rule_of
 from ostinato.tasks.forecasting.prepare import prepare
 from ostinato.tasks.forecasting.reading import Read, read_series
 from ostinato.tasks.forecasting.series import Pool, Series
@@ -104,6 +104,8 @@ class Forecasting:
             _check_ends(model, read.series)
         named = model.form.columns.group or ("series" if len(read.series) > 1 else None)
         origins = _ends(pool) if not backtest else pool.origins([(0, one.end) for one in read.series])
+        if not len(origins):
+            raise no_origins(pool)
         left_out = int(options.get("start", 0))
         # The pieces are the same from whatever row on, and so is the last digit of every forecast.
         for piece in pool.pieces(origins):

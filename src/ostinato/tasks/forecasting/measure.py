@@ -34,10 +34,7 @@ def measure(rule: Rule, pool: Pool, origins: Tensor, quantiles: Sequence[float] 
         DataError: no origins.
     """
     if not len(origins):
-        raise DataError(
-            f"no origin has a window of {pool.window} rows before it and {pool.horizon} rows to forecast after it; "
-            f"give more rows, or a shorter --window or --horizon"
-        )
+        raise no_origins(pool)
     sums: dict[str, float] = {}
     scaled = 0
     for piece in pool.pieces(origins):
@@ -63,6 +60,14 @@ def measure(rule: Rule, pool: Pool, origins: Tensor, quantiles: Sequence[float] 
         sums["mase"] = sums.get("mase", 0.0) + float((error.abs() / naive)[counted].sum()) / pool.horizon
     mase = sums.pop("mase")
     return sums | ({"mase": mase / scaled} if scaled else {})
+
+
+def no_origins(pool: Pool) -> DataError:
+    """What to raise where there is nothing to forecast and compare."""
+    return DataError(
+        f"no origin has a window of {pool.window} rows before it and {pool.horizon} rows to forecast after it; "
+        f"give more rows, or a shorter --window or --horizon"
+    )
 
 
 def at_level(forecast: Tensor, quantiles: Sequence[float], level: float = 0.5) -> Tensor:
