@@ -72,6 +72,7 @@ def train(
     if resume:
         plan = _resumed(folder, files, task, ensemble, changes)
     else:
+        folder.check(overwrite, files)
         plan = _begun(files, task, ensemble, settings, changes, quiet)
     manner = Manner(resume, overwrite, quiet, on_begin)
     if plan.ensemble > 1:
