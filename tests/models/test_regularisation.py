@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from ostinato.cells.cell import Cell
 from ostinato.cells.gru import GRUCell
 from ostinato.cells.lstm import LSTMCell
-from ostinato.errors import InvalidValue
+from ostinato.errors import InvalidValue, ModelFolderError
 from ostinato.layers.recurrent import Recurrent
 from ostinato.models.folder import load, save
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
@@ -173,3 +175,25 @@ def test_reading_in_two_calls_is_reading_in_one():
     lengths = torch.tensor([2, 7, 5])
     y, _, _ = network.activations(TOKENS)
     torch.testing.assert_close(network.encode(TOKENS, lengths), y[lengths - 1, torch.arange(3)])
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "message"),
+    [
+        ("tied", 1, "tied must be true or false, got '1'"),
+        ("regularisation", [], "regularisation must be an object"),
+        ("regularisation", {}, "embedding is missing"),
+        ("regularisation", {**dataclasses.asdict(AWD), "weights": 1}, "weights must be at least 0 and below 1"),
+        ("regularisation", {**dataclasses.asdict(AWD), "locked": "yes"}, "locked must be true or false"),
+        ("regularisation", {**dataclasses.asdict(AWD), "locked": False}, "must hold the tensors that config.json"),
+        ("input", "one-hot", "tied embeddings need input to be embedding"),
+    ],
+)
+def test_entries_that_are_not_believed(tmp_path, entry, value, message):
+    size = LanguageModelSize(4, 9, 2, embedding_size=5, tied=True, regularisation=AWD)
+    save(TextModel(LanguageModel(size, GRUCell), CharacterVocabulary("abc")), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    config["model"][entry] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFolderError, match=message):
+        load(tmp_path)
