@@ -126,7 +126,9 @@ def test_columns_are_guessed_where_there_is_one_reading(write):
     assert (columns.targets, columns.time) == (("a",), "when")
     assert notes == ("time column: when; another one: --time NAME", "target: a, the only column of numbers")
     path = write(["when,a,b", "2024-01-01,1,3", "2024-01-02,2,4"])
-    with pytest.raises(InvalidValue, match=r"several: a, b; say what to forecast, as in --target b, or all .* a,b"):
+    with pytest.raises(
+        InvalidValue, match=r"several columns of numbers: a, b; say what to forecast, as in --target b, or all .* a,b"
+    ):
         chosen(path)
     assert chosen(path, target=("b",))[1][-1].startswith("not read: a; --inputs a reads")
 

@@ -36,7 +36,7 @@ def choose_columns(table: Table, settings: ForecastSettings) -> tuple[Columns, t
     targets = settings.target or tuple(numbers)
     if len(targets) != 1 and not settings.target:
         raise InvalidValue(
-            f"{table.name} has {'no column of numbers' if not numbers else 'several: ' + ', '.join(numbers[:20])}; "
+            f"{table.name} has {'no column of numbers' if not numbers else 'several columns of numbers: ' + ', '.join(numbers[:20])}; "
             f"say what to forecast, as in --target {numbers[-1] if numbers else 'NAME'}"
             + (f", or all as so many series: --target {','.join(numbers[:3])}" if len(numbers) > 1 else "")
         )
