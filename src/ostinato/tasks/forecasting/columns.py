@@ -34,9 +34,10 @@ def choose_columns(table: Table, settings: ForecastSettings) -> tuple[Columns, t
     taken = {time, settings.group, *settings.inputs, *settings.known}
     numbers = [name for name in table.columns if name not in taken and table.kinds[name] in NUMBERS]
     targets = settings.target or tuple(numbers)
+    there = f"several columns of numbers: {', '.join(numbers[:20])}" if numbers else "no column of numbers"
     if len(targets) != 1 and not settings.target:
         raise InvalidValue(
-            f"{table.name} has {'no column of numbers' if not numbers else 'several columns of numbers: ' + ', '.join(numbers[:20])}; "
+            f"{table.name} has {there}; "
             f"say what to forecast, as in --target {numbers[-1] if numbers else 'NAME'}"
             + (f", or all as so many series: --target {','.join(numbers[:3])}" if len(numbers) > 1 else "")
         )
