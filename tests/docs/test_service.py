@@ -25,7 +25,7 @@ def test_the_service_answers(tmp_path, monkeypatch):
     using, service = [code for _, code, _ in pages.blocks(PAGE)][-2:]
     exec(compile(using, str(PAGE), "exec"), {})
     started = []
-    monkeypatch.setattr(HTTPServer, "serve_forever", started.append)
+    monkeypatch.setattr(HTTPServer, "serve_forever", lambda server: started.append(server))
     exec(compile(service.replace("8000", "0"), str(PAGE), "exec"), {})
     monkeypatch.undo()
     (server,) = started
