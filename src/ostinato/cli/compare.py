@@ -28,15 +28,16 @@ MOST_FIGURES = 3
 
 HELP = """Compare cells: the same rows, the same seeds, and as many parameters each.
 
-    ostinato compare names/ --cells lstm,gru,rnn --match-parameters
-    ostinato compare load.csv --task forecast --cells lstm,my_cells:Mine --seeds 5 --steps 500
-    ostinato compare tales.txt --cells lstm,gru --time-budget 2m
-
 Every run is trained by `ostinato train` with the settings below, and scored on the part that none of them saw. It
 prints mean ± standard deviation over the seeds, with the median of time and speed, and leaves `runs.csv` with every
 run, a picture of quality against cost, and a model folder a run. A run in the CSV is not done again, so the same
-command goes on where Ctrl-C or a kill stopped it. Tasks: {tasks}; without --task it is guessed from the file, and
-said.
+command goes on where Ctrl-C or a kill stopped it.
+
+    ostinato compare names/ --task classify --cells lstm,gru,rnn --match-parameters
+    ostinato compare load.csv --task forecast --cells lstm,my_cells:Mine --seeds 5 --steps 500
+    ostinato compare tales.txt --cells lstm,gru --time-budget 2m
+
+Tasks: {tasks}; without --task it is guessed from the file, and said.
 """
 
 

@@ -29,12 +29,12 @@ def evaluate(
 ) -> None:
     """How good a model is on a file that it did not learn from, and that has the answers.
 
+    The figures are those of the model's task: accuracy and F1 of classes, errors of numbers and forecasts, nats and
+    bits per character of texts. For a text, `--part validation` gives the number that training reported.
+
         ostinato evaluate ostinato-reviews other-reviews.csv
         ostinato evaluate ostinato-ner test.conll --format json
         ostinato evaluate ostinato-tales tales.txt --part validation
-
-    Every figure is that of the model's task: accuracy and F1 of classes, errors of numbers and forecasts, nats and
-    bits per character of texts. The last line gives the number that training reported.
     """
     from ostinato.models.folder import load
 

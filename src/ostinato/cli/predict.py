@@ -39,13 +39,13 @@ def predict(
 ) -> None:
     """Predict every row of a file: its rows in their order, each with the prediction and its score.
 
+    A forecast gives new rows instead: origin, time, horizon and the forecast or its quantiles. Rows are written as
+    they are computed. OUT appears when it is complete: a run that was killed goes on where it was, with the same
+    command, unless the model or the file has changed since.
+
         ostinato predict ostinato-reviews new.csv -o predictions.csv
         ostinato predict ostinato-ner raw.conll -o tagged.conll
         ostinato predict ostinato-sales sales.csv --format jsonl | head
-
-    A forecast gives new rows instead: origin, time, horizon and the quantiles. Rows are written as they are
-    computed, in constant memory. OUT appears when it is complete: a run that was killed goes on where it was, with
-    the same command, unless the model or the file has changed since.
     """
     from ostinato.data.files import expand, fingerprint, unchanged
     from ostinato.models.folder import load

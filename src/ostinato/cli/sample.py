@@ -26,11 +26,13 @@ def sample(
     seed: Annotated[int | None, typer.Option(help="The same seed writes the same text.", show_default=False)] = None,
     cell: CellOption = None,
 ) -> None:
-    """Let a model write. The text appears as it is made.
+    """Let a language model write. The text appears as it is made.
 
-    ostinato sample ostinato-tales --prompt "Once upon a time" --length 300
-    ostinato sample ostinato-tales --temperature 0.5 --top-p 0.9 --seed 7
-    ostinato sample my-model --cell my_cells:PeepholeLSTMCell
+    It goes on from the prompt; without one it begins a line.
+
+        ostinato sample ostinato-tales --prompt "Once upon a time" --length 300
+        ostinato sample ostinato-tales --temperature 0.5 --top-p 0.9 --seed 7
+        ostinato sample my-model --cell my_cells:PeepholeLSTMCell
     """
     from ostinato.models.folder import load
     from ostinato.models.text_model import TextModel
