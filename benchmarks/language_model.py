@@ -65,10 +65,11 @@ def main() -> int:
     print(f"seconds   {result.seconds:.1f} of training, validation included")
     print(f"result    {result.validation}")
     bar = LONG_BAR if arguments.long else BAR
+    nats = result.validation.figures["nats"]
     if arguments.set:
         return 0
-    print(f"bar       {bar} nats: {'reached' if result.validation.figures["nats"] <= bar else 'MISSED'}")
-    return int(result.validation.figures["nats"] > bar)
+    print(f"bar       {bar} nats: {'reached' if nats <= bar else 'MISSED'}")
+    return int(nats > bar)
 
 
 if __name__ == "__main__":

@@ -121,3 +121,11 @@ def test_rows_in_two_parts_are_counted() -> None:
     assert overlap_note(parts, "abcbbz")[0].startswith("2 of 3 test rows have an input that is learnt from too")
     assert overlap_note(parts, "abcxyz") == ()
     assert key_of(torch.ones(2, 3)) == key_of(torch.ones(2, 3)) != key_of(torch.ones(3, 2))
+
+
+def test_repeated_inputs_are_in_every_part_by_its_share() -> None:
+    keys = [f"twice {n // 2}" for n in range(400)] + [f"once {n}" for n in range(1600)]
+    parts = split_rows(2000, fractions=(0.7, 0.1, 0.2), seed=0, keys=keys)
+    shares = [int((part < 400).sum()) for part in (parts.training, parts.validation, parts.test)]
+    assert shares == [280, 40, 80]
+    assert [len(part) for part in (parts.training, parts.validation, parts.test)] == [1400, 200, 400]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -117,15 +118,21 @@ def _by_stratum(units: list[list[int]], strata: Sequence[Hashable] | None) -> li
 
 
 def _dealt(sizes: list[int], fractions: Sequence[float]) -> list[int]:
-    """A part for each unit of these sizes (descending): the part that lacks most rows takes the next."""
-    total = sum(sizes)
-    lacking = [fraction * total for fraction in fractions]
+    """A part for each unit of these sizes (descending): the part that lacks most rows takes the next.
+
+    Each size is dealt by itself, so that a part gets its share of large units too: they are those that repeat an input,
+    and a test part without them would be an easier one.
+    """
+    lacking = [0.0] * len(fractions)
     wanted = [part for part in range(len(fractions)) if fractions[part] > 0]
     dealt = []
-    for size in sizes:
-        part = max(wanted, key=lambda one: lacking[one])
-        lacking[part] -= size
-        dealt.append(part)
+    for size, equal in groupby(sizes):
+        count = len(list(equal))
+        lacking = [rows + fraction * size * count for rows, fraction in zip(lacking, fractions, strict=True)]
+        for _ in range(count):
+            part = max(wanted, key=lambda one: lacking[one])
+            lacking[part] -= size
+            dealt.append(part)
     _leave_none_empty(dealt, sizes, wanted)
     return dealt
 
