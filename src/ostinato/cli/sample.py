@@ -28,7 +28,8 @@ def sample(
 ) -> None:
     """Let a language model write. The text appears as it is made.
 
-    It goes on from the prompt; without one it begins a line.
+    It goes on from the prompt; without one it begins a line. The model is what `ostinato train` made of a text; those
+    of other tasks answer to `ostinato predict`.
 
         ostinato sample ostinato-tales --prompt "Once upon a time" --length 300
         ostinato sample ostinato-tales --temperature 0.5 --top-p 0.9 --seed 7
