@@ -39,7 +39,7 @@ def draw_curve(record: Record, title: str, path: Path) -> None:
         axes = figure.subplots()
         _draw_training(axes, record, factor)
         _draw_main(axes, record, best)
-        _finish(axes, f"mean loss ({label(best)})", "upper right")
+        _finish(axes, "mean loss" if best.main == "loss" else f"mean loss ({label(best)})", "upper right")
     else:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         _draw_main(axes, record, best)
