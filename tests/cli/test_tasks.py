@@ -193,6 +193,7 @@ def test_what_models_refuse(names, model, here, place):
         (["predict", model, names, "-o", "there.csv"], "there.csv exists already; replace it (--overwrite)"),
         (["predict", model, names, "-o", names, "--overwrite"], "is the file that is predicted"),
         (["predict", model, names, "--format", "conll"], "only tagged sentences"),
+        (["predict", model, names, "--backtest"], "is for forecasters, and model is a classifier"),
         (["evaluate", model, "other.csv"], "no column"),
         (["evaluate", model, names, "--part", "validation"], "is for language models, and model is a classifier"),
         (["sample", model], "model is a classifier and writes no text"),
@@ -221,6 +222,10 @@ def test_forecasting(data, place, here):
     assert code == 0
     assert [row["horizon"] for row in rows] == [1, 2, 3]
     assert {row["origin"][:16] for row in rows} == {lines[-1][:16]}
+    code, out, _ = here("predict", "oil", "oil.csv", "--backtest", "--format=jsonl")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert len(rows) == (299 - 12 - 3 + 1) * 3
+    assert [row["actual"] for row in rows[-3:]] == [float(line.split(",")[-1]) for line in lines[-3:]]
     assert "mase" in json.loads(here("evaluate", "oil", "oil.csv", "--format=json")[1])
 
 

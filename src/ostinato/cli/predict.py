@@ -33,6 +33,13 @@ def predict(
         Literal["csv", "tsv", "jsonl", "json", "conll"] | None,
         typer.Option(help="How rows are written; as OUT's name ends, unless said otherwise.", show_default=False),
     ] = None,
+    backtest: Annotated[
+        bool,
+        typer.Option(
+            "--backtest",
+            help="Of a forecaster: from every origin of the file, beside what came, not only from its end.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     quiet: QuietOption = False,
     cell: CellOption = None,
@@ -46,6 +53,7 @@ def predict(
         ostinato predict ostinato-reviews new.csv -o predictions.csv
         ostinato predict ostinato-ner raw.conll -o tagged.conll
         ostinato predict ostinato-sales sales.csv --format jsonl | head
+        ostinato predict ostinato-sales sales.csv --backtest -o backtest.csv
     """
     from ostinato.data.files import expand, fingerprint, unchanged
     from ostinato.models.folder import load
@@ -57,6 +65,8 @@ def predict(
     _not_onto_itself(target, sources)
     loaded = load(model, own_cell(cell))
     kind = task_of(loaded.kind)
+    if backtest and kind.name != "forecast":
+        raise InvalidValue(f"--backtest is for forecasters, and {model} is a {loaded.kind}; leave it out")
     form = format_for(target, format, USUAL.get(kind.name, "csv"))
     seen = fingerprint(sources)
     total = rows_about(sources) if kind.name != "forecast" else None
@@ -68,10 +78,10 @@ def predict(
                 raise DataError(f"{files[0]} changed before it was read; run the command again")
             if start:
                 say(f"Going on after {start:,} rows.", quiet)
-            predictions = kind.predict(loaded, sources, {"format": form, "start": start})
+            predictions = kind.predict(loaded, sources, {"format": form, "start": start, "backtest": backtest})
             yield from counted(predictions, start, total, quiet or target is None)
 
-    count = _write(target, form, _fingerprint(model, seen, form), rows)
+    count = _write(target, form, _fingerprint(model, seen, f"{form} {backtest}"), rows)
     if target is not None:
         say(f"{target}: {count:,} predictions of {model}.", quiet)
 
@@ -87,9 +97,9 @@ def _not_onto_itself(target: Path | None, sources: Sequence[Path]) -> None:
         raise InvalidValue(f"{target} is the file that is predicted; name another one with -o")
 
 
-def _fingerprint(model: Path, files: str, form: str) -> str:
+def _fingerprint(model: Path, files: str, asked: str) -> str:
     """Of all that the rows depend on."""
-    digest = hashlib.sha256(f"{files} {form}".encode())
+    digest = hashlib.sha256(f"{files} {asked}".encode())
     # An ensemble's members stand in folders of their own.
     for path in sorted(path for name in (CONFIG, WEIGHTS) for at in (name, f"*/{name}") for path in model.glob(at)):
         with open(path, "rb") as file:
