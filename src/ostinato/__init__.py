@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from ostinato import functional, layouts
 from ostinato.cells.cell import Cell
-from ostinato.cells.cho_gru import ChoGRUCell
-from ostinato.cells.elman import ElmanCell, RNNCell
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.cho_gru import ChoGRUCell
+from ostinato.cells.library.elman import ElmanCell, RNNCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.engines.choose import engine
 from ostinato.inspection.check import check
 from ostinato.inspection.explain import explain

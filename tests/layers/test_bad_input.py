@@ -71,8 +71,13 @@ def test_sizes_of_cells_and_layers(value) -> None:
             make(value)
 
 
+def test_an_unknown_name_offers_the_nearest() -> None:
+    with pytest.raises(errors.InvalidValue, match=r"no cell is called 'grru'.*did you mean 'gru'"):
+        ostinato.Recurrent("grru", 4, 5)
+
+
 def test_the_first_argument_is_a_cell() -> None:
-    for wrong in (nn.LSTM, nn.LSTMCell, PeepholeLSTMCell(4, 5), "lstm"):
+    for wrong in (nn.LSTM, nn.LSTMCell, PeepholeLSTMCell(4, 5), 3):
         with pytest.raises(errors.CellError, match=r"subclass of ostinato\.Cell"):
             ostinato.Recurrent(wrong, 4, 5)
     with pytest.raises(errors.InvalidType, match=r"has no option 'bias'; it has: none"):

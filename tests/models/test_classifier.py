@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.data.tokens import build_tokens
 from ostinato.errors import InvalidType, InvalidValue, ModelFolderError
 from ostinato.models.classifier import Classifier, Labelled, LabelledSet

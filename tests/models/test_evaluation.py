@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import DataError
 from ostinato.models import evaluation
 from ostinato.models.evaluation import Evaluation, evaluate

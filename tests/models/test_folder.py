@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ostinato.cells.cell import Cell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import DataError, ModelFolderError
 from ostinato.models.cell_names import cell_named, name_of_cell
 from ostinato.models.folder import is_model_folder, load, save, save_training

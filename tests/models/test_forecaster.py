@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import InvalidShape, InvalidType, InvalidValue, ModelFolderError
 from ostinato.models.calendar import on_circles, seconds_of
 from ostinato.models.ensemble import Ensemble

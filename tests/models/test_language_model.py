@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from ostinato.cells.elman import RNNCell
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.elman import RNNCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import InvalidValue
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
 from ostinato.models.states import detached, map_state

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ostinato.cells.gru import GRUCell
+from ostinato.cells.library.gru import GRUCell
 from ostinato.errors import ModelFolderError
 from ostinato.models.folder import load, save
 from ostinato.models.regressor import Regressor

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ostinato.cells.cell import Cell
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import InvalidValue, ModelFolderError
 from ostinato.layers.recurrent import Recurrent
 from ostinato.models.folder import load, save

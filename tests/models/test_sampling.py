@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ostinato.cells.gru import GRUCell
+from ostinato.cells.library.gru import GRUCell
 from ostinato.errors import InvalidValue
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
 from ostinato.models.sampling import Sampling, choose, write

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import InvalidValue
 from ostinato.models.sequence_network import SequenceNetwork, SequenceSize
 

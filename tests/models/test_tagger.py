@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import InvalidType, InvalidValue, ModelFolderError
 from ostinato.models import tagger
 from ostinato.models.folder import load, save

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ostinato
-from ostinato.cells.gru import GRUCell
+from ostinato.cells.library.gru import GRUCell
 from ostinato.data.tokens import build_tokens
 from ostinato.errors import InvalidType, InvalidValue, ModelFolderError
 from ostinato.models.folder import save

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import InvalidShape, InvalidValue
 from ostinato.models.attention import AdditiveAttention, MultiplicativeAttention, context, weigh
 from ostinato.models.states import map_state

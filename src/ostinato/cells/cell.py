@@ -85,6 +85,14 @@ class Cell(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} is a cell without a step: define step(self, x, h)")
 
+    def candidate(self, value: Tensor) -> Tensor:
+        """A step's candidate, the new content that a gate lets in: the value itself.
+
+        A step that passes its candidate through here, ``g = self.candidate(torch.tanh(…))``, can have it dropped
+        out by its layer (Semeniuta, Severyn, Barth, arXiv:1603.05118).
+        """
+        return value
+
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """The width of each state, in the order of ``state_names``; H each unless a cell says otherwise."""

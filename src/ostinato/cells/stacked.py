@@ -15,12 +15,13 @@ from ostinato.cells.initialise import Init, recurrent_
 class StackedCell(Cell):
     """The parameters of a cell with G gates stacked in ``weight_ih`` and ``weight_hh``.
 
-    A subclass names its :attr:`gates`, registers what else it has, and then calls ``reset_parameters``.
+    A subclass names its :attr:`gates`, registers what else it has, and then calls ``reset_parameters``. One bias is
+    enough for the function; two are torch's, and :attr:`two_biases` says which it is.
 
     Args:
         input_size: I.
         hidden_size: H.
-        bias: with ``bias_ih`` and ``bias_hh``.
+        bias: with ``bias_ih`` and, where there are two, ``bias_hh``.
         device, dtype: of the parameters.
         recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws each gate of ``weight_hh`` orthogonal.
         recurrent_size: the width of the state that ``weight_hh`` reads; H if not given.
@@ -30,6 +31,7 @@ class StackedCell(Cell):
     """
 
     gates: ClassVar[int]
+    two_biases: ClassVar[bool] = True
 
     weight_ih: nn.Parameter
     weight_hh: nn.Parameter
@@ -54,7 +56,7 @@ class StackedCell(Cell):
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size, **kind))
         self.weight_hh = nn.Parameter(torch.empty(rows, recurrent_size or hidden_size, **kind))
         self.bias_ih = nn.Parameter(torch.empty(rows, **kind)) if bias else None
-        self.bias_hh = nn.Parameter(torch.empty(rows, **kind)) if bias else None
+        self.bias_hh = nn.Parameter(torch.empty(rows, **kind)) if bias and self.two_biases else None
 
     def reset_parameters(self) -> None:
         super().reset_parameters()

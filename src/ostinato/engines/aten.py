@@ -10,9 +10,9 @@ import torch
 from torch import _VF, Tensor
 
 from ostinato.cells.cell import Cell
-from ostinato.cells.elman import RNNCell
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.elman import RNNCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.twice import Twice
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from ostinato.cells.elman import RNNCell
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.elman import RNNCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import InvalidType, InvalidValue
 from ostinato.layers.torch_nn import GRU, LSTM, RNN
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ostinato.cells import binding, checks
+from ostinato.cells import binding, checks, registry
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import aten, choose, known
@@ -37,7 +37,7 @@ class Recurrent(nn.Module):
     its own. A cell's parameter NAME is this layer's ``NAME_l{k}`` or ``NAME_l{k}_reverse``, an ordinary parameter.
 
     Args:
-        cell_type: a subclass of :class:`ostinato.Cell`.
+        cell_type: a subclass of :class:`ostinato.Cell`, or the name of a known cell (``ostinato cells`` lists them).
         input_size: I.
         hidden_size: H; or a list, one width a layer.
         num_layers: L. Layer k reads the outputs of layer k - 1 at the same step.
@@ -56,7 +56,7 @@ class Recurrent(nn.Module):
         cell_options: passed to the cell.
 
     Raises:
-        InvalidType, InvalidValue: an argument outside its rule, as torch.nn does.
+        InvalidType, InvalidValue: an argument outside its rule, as torch.nn does; an unknown name.
         CellError: ``cell_type`` is no cell.
 
     Example:
@@ -70,7 +70,7 @@ class Recurrent(nn.Module):
 
     def __init__(
         self,
-        cell_type: type[Cell],
+        cell_type: type[Cell] | str,
         input_size: int,
         hidden_size: int | Sequence[int],
         num_layers: int = 1,
@@ -87,6 +87,8 @@ class Recurrent(nn.Module):
         **cell_options: Any,
     ) -> None:
         super().__init__()
+        if isinstance(cell_type, str):
+            cell_type = registry.find(cell_type).cell
         if not isinstance(cell_type, type) or not issubclass(cell_type, Cell):
             raise CellError(f"cell_type must be a subclass of ostinato.Cell (the class itself), got {cell_type!r}")
         self.cell_type = cell_type

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ostinato.cells.cho_gru import ChoGRUCell
-from ostinato.cells.elman import ElmanCell, RNNCell
-from ostinato.cells.gru import GRUCell
 from ostinato.cells.initialise import Init
-from ostinato.cells.lstm import LSTMCell
+from ostinato.cells.library.cho_gru import ChoGRUCell
+from ostinato.cells.library.elman import ElmanCell, RNNCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.library.lstm import LSTMCell
 from ostinato.layers.recurrent import Recurrent
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from importlib import import_module
 from pathlib import Path
 
+from ostinato.cells import checks, registry
 from ostinato.cells.cell import Cell
-from ostinato.cells.elman import RNNCell
-from ostinato.cells.gru import GRUCell
-from ostinato.cells.lstm import LSTMCell
 from ostinato.errors import InvalidType, InvalidValue
 
-BUILT_IN: dict[str, type[Cell]] = {"lstm": LSTMCell, "gru": GRUCell, "rnn": RNNCell}
+BUILT_IN: dict[str, type[Cell]] = {name: known.cell for name, known in registry.everyone().items()}
 
 IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 """``package.module:Class``."""
@@ -23,7 +20,7 @@ IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 def name_of_cell(cell: type[Cell]) -> str:
     """The name under which ``cell_named`` finds it again.
 
-    >>> name_of_cell(LSTMCell)
+    >>> name_of_cell(ostinato.LSTMCell)
     'lstm'
     """
     for name, built_in in BUILT_IN.items():
@@ -47,10 +44,10 @@ def cell_named(name: str) -> type[Cell]:
     if name in BUILT_IN:
         return BUILT_IN[name]
     if not IMPORT_PATH.fullmatch(name):
-        near = difflib.get_close_matches(name.lower(), BUILT_IN, n=1)
         raise InvalidValue(
-            f"cell must be one of {', '.join(BUILT_IN)}, or package.module:Class for a cell of your own, got {name!r}"
-            + (f"; did you mean {near[0]}?" if near else "")
+            "cell must be a name that `ostinato cells` lists, or package.module:Class for a cell of your own, "
+            f"got {name!r}"
+            + checks.nearest(name.lower(), BUILT_IN)
         )
     return _imported(name)
 

@@ -43,7 +43,7 @@ class Classifier(SequenceModel):
         columns, training: see :class:`~ostinato.models.sequence_model.SequenceModel`.
 
     Example:
-        >>> from ostinato.cells.gru import GRUCell
+        >>> from ostinato.cells.library.gru import GRUCell
         >>> from ostinato.models.sequence_inputs import Series
         >>> from ostinato.models.sequence_network import SequenceSize
         >>> network = SequenceNetwork(SequenceSize(outputs=2, channels=3, hidden_size=4), GRUCell)

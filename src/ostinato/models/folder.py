@@ -102,7 +102,7 @@ def _load_model(folder: Path, config: ModelConfig, cell: type[Cell] | None) -> M
     name = read.text(content, "cell")
     if name not in BUILT_IN and not IMPORT_PATH.fullmatch(name):
         raise ModelFolderError(
-            f"{read.path}: cell must be {', '.join(BUILT_IN)} or package.module:Class, got {name[:80]!r}"
+            f"{read.path}: cell must be a name that `ostinato cells` lists or package.module:Class, got {name[:80]!r}"
         )
     cell_type, kind = _cell_type(name, cell, folder), model_class(config.kind)
 

@@ -35,7 +35,7 @@ class Forecaster:
         training: figures of the run that made it.
 
     Example:
-        >>> from ostinato.cells.lstm import LSTMCell
+        >>> from ostinato.cells.library.lstm import LSTMCell
         >>> from ostinato.models.forecasting_windows import Scale
         >>> network = ForecastingNetwork(ForecastingSize(window=4, horizon=2), LSTMCell)
         >>> Forecaster(network, SeriesForm(scales={"sales": Scale(10.0, 2.0)})).predict([8, 9, 11, 12, 14])

@@ -81,7 +81,7 @@ class ForecastingNetwork(nn.Module):
     a window without its last value it is NLinear (Zeng et al. 2023). Of quantiles the middle one is read back; they
     are sorted, which never makes them worse (Chernozhukov et al. 2010).
 
-    >>> from ostinato.cells.gru import GRUCell
+    >>> from ostinato.cells.library.gru import GRUCell
     >>> network = ForecastingNetwork(ForecastingSize(window=5, horizon=3, inputs=1, hidden_size=4), GRUCell)
     >>> past = torch.randn(5, 2, 2)
     >>> forecast = network(past)

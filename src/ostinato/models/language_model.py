@@ -75,7 +75,7 @@ class LanguageModel(nn.Module):
     without a bias, so that both widths stay free. O. Press, L. Wolf, "Using the output embedding to improve language
     models", 2017; H. Inan, K. Khosravi, R. Socher, "Tying word vectors and word classifiers", 2017.
 
-    >>> from ostinato.cells.gru import GRUCell
+    >>> from ostinato.cells.library.gru import GRUCell
     >>> model = LanguageModel(LanguageModelSize(vocabulary_size=11, hidden_size=8, embedding_size=4), GRUCell)
     >>> scores, state = model(torch.zeros(5, 2, dtype=torch.long))
     >>> scores.shape, state.shape

@@ -18,7 +18,7 @@ class LockedStack(nn.Module):
 
     Each layer is a :class:`~ostinato.Recurrent` of its own, ``layers.{k}``; the state is a tuple of theirs.
 
-    >>> from ostinato.cells.gru import GRUCell
+    >>> from ostinato.cells.library.gru import GRUCell
     >>> output, state = LockedStack(GRUCell, 3, 5, 2, dropout=0.4)(torch.zeros(7, 2, 3))
     >>> output.shape, len(state), state[0].shape
     (torch.Size([7, 2, 5]), 2, torch.Size([1, 2, 5]))

@@ -28,7 +28,7 @@ class Regressor(SequenceModel):
         columns, training: see :class:`~ostinato.models.sequence_model.SequenceModel`.
 
     Example:
-        >>> from ostinato.cells.gru import GRUCell
+        >>> from ostinato.cells.library.gru import GRUCell
         >>> from ostinato.models.sequence_inputs import Series
         >>> from ostinato.models.sequence_network import SequenceSize
         >>> network = SequenceNetwork(SequenceSize(outputs=1, channels=1, hidden_size=4), GRUCell)

@@ -74,7 +74,7 @@ class SequenceNetwork(nn.Module):
         z = pooling(y)                                   (B, D·H), see Pooling
         output = head(dropout(z))
 
-    >>> from ostinato.cells.gru import GRUCell
+    >>> from ostinato.cells.library.gru import GRUCell
     >>> network = SequenceNetwork(SequenceSize(outputs=3, tokens=9, hidden_size=4), GRUCell)
     >>> network(torch.tensor([[8, 1], [2, 0]]), torch.tensor([2, 1])).shape
     torch.Size([2, 3])

@@ -34,7 +34,7 @@ class Tagger:
         training: figures of the run that made it.
 
     Example:
-        >>> from ostinato.cells.lstm import LSTMCell
+        >>> from ostinato.cells.library.lstm import LSTMCell
         >>> tokens = TaggingTokens(("the", "cat"), "acehtu", lower_case=True)
         >>> network = TaggingNetwork(TaggingSize(tokens.word_count, tokens.character_count, tags=2), LSTMCell)
         >>> tagger = Tagger(network, tokens, ("DET", "NOUN"))

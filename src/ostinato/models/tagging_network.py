@@ -95,7 +95,7 @@ class TaggingNetwork(nn.Module):
 
     Words beside spellings, both recurrent: Plank, Søgaard and Goldberg 2016; with a CRF above: Lample et al. 2016.
 
-    >>> from ostinato.cells.gru import GRUCell
+    >>> from ostinato.cells.library.gru import GRUCell
     >>> network = TaggingNetwork(TaggingSize(words=9, characters=7, tags=3, hidden_size=4), GRUCell)
     >>> words, spellings = torch.tensor([[8], [1]]), torch.tensor([[0], [0]])
     >>> batch = Sentences(words, torch.tensor([2]), spellings, torch.tensor([[5], [6], [5]]), torch.tensor([3]))

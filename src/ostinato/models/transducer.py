@@ -61,7 +61,7 @@ class Transducer:
         training: figures of the run that made it.
 
     Example:
-        >>> from ostinato.cells.lstm import LSTMCell
+        >>> from ostinato.cells.library.lstm import LSTMCell
         >>> from ostinato.data.tokens import build_tokens
         >>> tokens = build_tokens(["abc"], "characters")
         >>> network = TransductionNetwork(TransductionSize(tokens.size, tokens.size), LSTMCell)

@@ -54,7 +54,7 @@ class TransductionNetwork(nn.Module):
     target token, which is many times slower. Without attention the target is written from s_0 alone (Sutskever,
     Vinyals and Le 2014) and h_t = y_t.
 
-    >>> from ostinato.cells.gru import GRUCell
+    >>> from ostinato.cells.library.gru import GRUCell
     >>> network = TransductionNetwork(TransductionSize(11, 7, hidden_size=8, embedding_size=4), GRUCell)
     >>> source, target = torch.randint(11, (5, 2)), torch.randint(7, (3, 2))
     >>> network(source, torch.tensor([5, 2]), target).shape

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 
-from ostinato.cells.gru import GRUCell
+from ostinato.cells.library.gru import GRUCell
 from ostinato.models import tagger
 from ostinato.models.tagger import Tagger
 from ostinato.models.tagging_network import TaggingNetwork, TaggingSize

@@ -8,7 +8,7 @@ import random
 import pytest
 import torch
 
-from ostinato.cells.gru import GRUCell
+from ostinato.cells.library.gru import GRUCell
 from ostinato.data.tokens import build_tokens
 from ostinato.models.transducer import Transducer
 from ostinato.models.transduction_network import TransductionNetwork

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells.gru import GRUCell
+from ostinato.cells.library.gru import GRUCell
+from ostinato.cells.registry import known
 
 
+@known("cho-gru", "Gated recurrent unit, reset before the product", 2014)
 class ChoGRUCell(GRUCell):
     r"""The GRU cell whose reset gate acts on the state before the product, as first published.
 
@@ -45,6 +47,6 @@ class ChoGRUCell(GRUCell):
         h_r, h_z = linear(h, w_rz, b_rz).chunk(2, dim=-1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
-        n = torch.tanh(x_n + linear(r * h, w_n, b_n))
+        n = self.candidate(torch.tanh(x_n + linear(r * h, w_n, b_n)))
         h = (1 - z) * n + z * h
         return h

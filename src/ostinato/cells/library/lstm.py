@@ -10,10 +10,12 @@ from torch.nn.functional import linear
 
 from ostinato.cells import checks
 from ostinato.cells.initialise import Init
+from ostinato.cells.registry import known
 from ostinato.cells.stacked import StackedCell
 from ostinato.errors import InvalidType, InvalidValue
 
 
+@known("lstm", "Long short-term memory", 1997)
 class LSTMCell(StackedCell):
     r"""The LSTM cell with a forget gate, under torch.nn.LSTMCell's signature, with ``proj_size`` as an option.
 
@@ -94,7 +96,7 @@ class LSTMCell(StackedCell):
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> Any:
         gates = linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
         i, f, g, o = gates.chunk(4, dim=-1)
-        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), self.candidate(torch.tanh(g)), torch.sigmoid(o)
         c = f * c + i * g
         h = o * torch.tanh(c)
         if self.weight_hr is not None:

@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from ostinato.cells.initialise import Init
+from ostinato.cells.registry import known
 from ostinato.cells.stacked import StackedCell
 
 
+@known("gru", "Gated recurrent unit, reset after the product", 2014)
 class GRUCell(StackedCell):
     r"""The GRU cell whose reset gate acts after the product, under torch.nn.GRUCell's signature.
 
@@ -65,6 +67,6 @@ class GRUCell(StackedCell):
         h_r, h_z, h_n = linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=-1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
-        n = torch.tanh(x_n + r * h_n)
+        n = self.candidate(torch.tanh(x_n + r * h_n))
         h = (1 - z) * n + z * h
         return h

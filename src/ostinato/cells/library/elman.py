@@ -12,12 +12,14 @@ from torch.nn.functional import linear
 from ostinato.cells import checks
 from ostinato.cells.cell import Cell
 from ostinato.cells.initialise import Init, uniform_
+from ostinato.cells.registry import known
 from ostinato.cells.stacked import StackedCell
 
 NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 OUTPUTS = {"none": lambda y: y, "softmax": lambda y: torch.softmax(y, dim=-1), "sigmoid": torch.sigmoid}
 
 
+@known("rnn", "Simple recurrent network", 1990)
 class RNNCell(StackedCell):
     r"""The simple recurrent cell, under torch.nn.RNNCell's signature.
 
@@ -71,6 +73,7 @@ class RNNCell(StackedCell):
         return h
 
 
+@known("elman", "Simple recurrent network with an output of its own", 1990)
 class ElmanCell(RNNCell):
     r"""The simple recurrent cell with an output of its own at every step.
 

@@ -1,0 +1,1 @@
+"""Tests of the known cells, one family a file."""
