@@ -12,6 +12,7 @@ from ostinato.engines.choose import engine
 from ostinato.inspection.check import check
 from ostinato.inspection.explain import explain
 from ostinato.inspection.tape import record
+from ostinato.layers.chunks import chunks
 from ostinato.layers.interchange import replace_, to_torch
 from ostinato.layers.recurrent import Recurrent
 from ostinato.layers.stream import Stream, stream
@@ -38,6 +39,7 @@ __all__ = [
     "Stream",
     "__version__",
     "check",
+    "chunks",
     "engine",
     "explain",
     "functional",
