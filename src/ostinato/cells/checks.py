@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -33,6 +34,26 @@ def probability(name: str, value: Any) -> float:
             f"{name} must be a number in [0, 1], the probability that an element is zeroed, got {value!r}"
         )
     return float(value)
+
+
+def number(name: str, value: Any) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidType(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
+    if not math.isfinite(value):
+        raise InvalidValue(f"{name} must be finite, got {value}")
+    return float(value)
+
+
+def first_bias(name: str, value: Any, bias: bool) -> float | None:
+    """What a gate's bias begins with, or None for the usual draw."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidType(f"{name} must be a number or None, got {value!r}")
+    if not bias:
+        raise InvalidValue(f"{name} = {value} needs bias=True: without biases there is none to set")
+    return number(name, value)
 
 
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:

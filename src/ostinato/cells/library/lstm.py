@@ -76,7 +76,7 @@ class LSTMCell(StackedCell):
         width = _proj_size(proj_size, checks.size("hidden_size", hidden_size)) or hidden_size
         super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init, width)
         self.proj_size = proj_size
-        self.forget_bias = _forget_bias(forget_bias, bias)
+        self.forget_bias = checks.first_bias("forget_bias", forget_bias, bias)
         kind = {"device": device, "dtype": dtype}
         self.weight_hr = nn.Parameter(torch.empty(proj_size, hidden_size, **kind)) if proj_size else None
         self.reset_parameters()
@@ -112,13 +112,3 @@ def _proj_size(value: Any, hidden_size: int) -> int:
             f"proj_size must be 0 (none) or between 1 and hidden_size - 1 = {hidden_size - 1}, got {value}"
         )
     return value
-
-
-def _forget_bias(value: Any, bias: bool) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidType(f"forget_bias must be a number or None, got {value!r}")
-    if not bias:
-        raise InvalidValue(f"forget_bias = {value} needs bias=True: without biases there is none to set")
-    return float(value)
