@@ -35,7 +35,8 @@ class Cell(nn.Module):
         hidden_size: H, the width of the states.
 
     Class attributes:
-        state_names: the names of the states, ``("h",)`` unless said otherwise.
+        state_names: the names of the states, ``("h",)`` unless said otherwise. A cell whose options decide takes
+            ``step(self, x, *states)`` and sets its own in ``__init__``.
         separate_output: the step returns ``output, *states`` because its output is no state; such a cell also
             defines :attr:`output_size`.
 
@@ -62,7 +63,7 @@ class Cell(nn.Module):
         (torch.Size([7, 2, 5]), torch.Size([2, 2, 5]))
     """
 
-    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    state_names: tuple[str, ...] = ("h",)
     separate_output: ClassVar[bool] = False
 
     input_size: int

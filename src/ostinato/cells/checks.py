@@ -36,12 +36,13 @@ def probability(name: str, value: Any) -> float:
     return float(value)
 
 
-def number(name: str, value: Any) -> float:
-    """A finite number."""
+def number(name: str, value: Any, *, least: float | None = None, above: float | None = None) -> float:
+    """A finite number, at least ``least`` or greater than ``above`` where these are given."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidType(f"{name} must be a number, got {value!r} of type {type(value).__name__}")
-    if not math.isfinite(value):
-        raise InvalidValue(f"{name} must be finite, got {value}")
+    if not math.isfinite(value) or (least is not None and value < least) or (above is not None and value <= above):
+        rule = "finite" if least is above is None else f"at least {least}" if above is None else f"greater than {above}"
+        raise InvalidValue(f"{name} must be {rule}, got {value}")
     return float(value)
 
 
