@@ -57,6 +57,18 @@ def first_bias(name: str, value: Any, bias: bool) -> float | None:
     return number(name, value)
 
 
+def projects(name: str, value: Any, input_size: int, hidden_size: int) -> bool:
+    """Whether x passes through a matrix where the state's width is needed: as asked, or as I and H ask (None)."""
+    if value is None:
+        return input_size != hidden_size
+    if flag(name, value) or input_size == hidden_size:
+        return bool(value)
+    raise InvalidValue(
+        f"{name} = False needs input_size = hidden_size, got {input_size} and {hidden_size}; "
+        f"{name}=None projects where the widths differ"
+    )
+
+
 def one_of(name: str, value: Any, allowed: Iterable[str]) -> str:
     """A name out of a few; the nearest is offered."""
     allowed = tuple(allowed)
