@@ -193,7 +193,7 @@ def test_what_models_refuse(names, model, here, place):
         (["predict", model, names, "-o", "there.csv"], "there.csv exists already; replace it (--overwrite)"),
         (["predict", model, names, "-o", names, "--overwrite"], "is the file that is predicted"),
         (["predict", model, names, "--format", "conll"], "only tagged sentences"),
-        (["predict", model, names, "--backtest"], "is for forecasters, and model is a classifier"),
+        (["predict", model, names, "--backtest"], "is for models of the task forecast, and model is a classifier"),
         (["evaluate", model, "other.csv"], "no column"),
         (["evaluate", model, names, "--part", "validation"], "is for language models, and model is a classifier"),
         (["sample", model], "model is a classifier and writes no text"),
@@ -240,6 +240,19 @@ def test_transducing(place, here):
     assert code == 0
     assert [row["source"] for row in rows] == words
     assert {"prediction", "score"} <= rows[0].keys()
+
+    def score_of(*more: str) -> list[float]:
+        code, out, _ = here("predict", "turned", "pairs.tsv", "--format=tsv", *more)
+        assert code == 0
+        return [float(row["score"]) for row in csv.DictReader(io.StringIO(out), delimiter="\t")]
+
+    wide, greedy = (score_of(f"--beam-width={width}", "--length-power=0") for width in (8, 1))
+    assert sum(wide) >= sum(greedy)
+    code, out, _ = here("evaluate", "turned", "pairs.tsv", "--beam-width=1", "--format=json")
+    assert json.loads(out)["pairs"] == len(words)
+    code, _, err = here("predict", "turned", "pairs.tsv", "--beam-width=0")
+    assert code == 2
+    assert "width must be a whole number of at least 1, got 0" in err
 
 
 def test_an_ensemble_after_a_search(names, here):

@@ -12,6 +12,7 @@ import typer
 from ostinato.cli.options import CellOption, FilesArgument, ModelArgument, own_cell
 from ostinato.cli.row_formats import plain
 from ostinato.cli.tables import print_figures
+from ostinato.cli.task_options import BeamWidthOption, LengthPowerOption, asked
 from ostinato.errors import InvalidValue
 from ostinato.models.text_model import TextModel
 from ostinato.tasks.registry import task_of
@@ -24,6 +25,8 @@ def evaluate(
         Literal["all", "validation"],
         typer.Option(help="Of a text: the whole file, or the part of it that training validated with."),
     ] = "all",
+    beam_width: BeamWidthOption = None,
+    length_power: LengthPowerOption = None,
     format: Annotated[Literal["text", "json"], typer.Option(help="For people, or for programs.")] = "text",
     cell: CellOption = None,
 ) -> None:
@@ -39,24 +42,25 @@ def evaluate(
     from ostinato.models.folder import load
 
     loaded = load(model, own_cell(cell))
+    options = asked(task_of(loaded.kind), model, width=beam_width, length_power=length_power)
     if isinstance(loaded, TextModel):
         _evaluate_text(loaded, files, part, format)
         return
     if part != "all":
         raise InvalidValue(f"--part {part} is for language models, and {model} is a {loaded.kind}; leave it out")
-    figures = _of_files(loaded, files)
+    figures = _of_files(loaded, files, options)
     if format == "json":
         print(json.dumps(figures, ensure_ascii=False, default=plain))
     else:
         print_figures(figures)
 
 
-def _of_files(model: Any, files: Sequence[Path]) -> dict[str, Any]:
+def _of_files(model: Any, files: Sequence[Path], options: dict[str, Any]) -> dict[str, Any]:
     from ostinato.data.files import expand, unchanged
 
     sources = expand(files)
     with unchanged(sources):
-        return task_of(model.kind).evaluate(model, sources, {})
+        return task_of(model.kind).evaluate(model, sources, options)
 
 
 def _evaluate_text(model: TextModel, files: Sequence[Path], part: str, format: str) -> None:

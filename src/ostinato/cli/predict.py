@@ -13,6 +13,7 @@ import typer
 from ostinato.cli.options import CellOption, FilesArgument, ModelArgument, QuietOption, own_cell
 from ostinato.cli.row_file import RowFile, RowsFrom, must_be_free, write_to_stream
 from ostinato.cli.row_formats import Row, format_for, row_format
+from ostinato.cli.task_options import BacktestOption, BeamWidthOption, LengthPowerOption, asked
 from ostinato.cli.waiting import counted, rows_about, say
 from ostinato.errors import DataError, InvalidValue
 from ostinato.models.folder import CONFIG, WEIGHTS
@@ -33,13 +34,9 @@ def predict(
         Literal["csv", "tsv", "jsonl", "json", "conll"] | None,
         typer.Option(help="How rows are written; as OUT's name ends, unless said otherwise.", show_default=False),
     ] = None,
-    backtest: Annotated[
-        bool,
-        typer.Option(
-            "--backtest",
-            help="Of a forecaster: from every origin of the file, beside what came, not only from its end.",
-        ),
-    ] = False,
+    backtest: BacktestOption = False,
+    beam_width: BeamWidthOption = None,
+    length_power: LengthPowerOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     quiet: QuietOption = False,
     cell: CellOption = None,
@@ -54,6 +51,7 @@ def predict(
         ostinato predict ostinato-ner raw.conll -o tagged.conll
         ostinato predict ostinato-sales sales.csv --format jsonl | head
         ostinato predict ostinato-sales sales.csv --backtest -o backtest.csv
+        ostinato predict ostinato-plurals words.tsv --beam-width 1 -o plurals.tsv
     """
     from ostinato.data.files import expand, fingerprint, unchanged
     from ostinato.models.folder import load
@@ -65,8 +63,7 @@ def predict(
     _not_onto_itself(target, sources)
     loaded = load(model, own_cell(cell))
     kind = task_of(loaded.kind)
-    if backtest and kind.name != "forecast":
-        raise InvalidValue(f"--backtest is for forecasters, and {model} is a {loaded.kind}; leave it out")
+    options = asked(kind, model, backtest=backtest, width=beam_width, length_power=length_power)
     form = format_for(target, format, USUAL.get(kind.name, "csv"))
     seen = fingerprint(sources)
     total = rows_about(sources) if kind.name != "forecast" else None
@@ -78,10 +75,10 @@ def predict(
                 raise DataError(f"{files[0]} changed before it was read; run the command again")
             if start:
                 say(f"Going on after {start:,} rows.", quiet)
-            predictions = kind.predict(loaded, sources, {"format": form, "start": start, "backtest": backtest})
+            predictions = kind.predict(loaded, sources, {"format": form, "start": start, **options})
             yield from counted(predictions, start, total, quiet or target is None)
 
-    count = _write(target, form, _fingerprint(model, seen, f"{form} {backtest}"), rows)
+    count = _write(target, form, _fingerprint(model, seen, f"{form} {sorted(options.items())}"), rows)
     if target is not None:
         say(f"{target}: {count:,} predictions of {model}.", quiet)
 

@@ -1,0 +1,57 @@
+"""Options of `predict` and `evaluate` that only one task has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ostinato.errors import InvalidValue
+from ostinato.tasks.task import TaskKind
+
+BacktestOption = Annotated[
+    bool,
+    typer.Option(
+        "--backtest", help="Of a forecaster: from every origin of the file, beside what came, not only from its end."
+    ),
+]
+
+BeamWidthOption = Annotated[
+    int | None,
+    typer.Option(
+        "--beam-width",
+        metavar="W",
+        help="Of a transducer: beginnings that are kept while it writes; 1 is greedy and the fastest. 5 if not given.",
+        show_default=False,
+    ),
+]
+
+LengthPowerOption = Annotated[
+    float | None,
+    typer.Option(
+        "--length-power",
+        metavar="P",
+        help="Of a transducer: 1 compares ln p a token, 0 compares ln p, which prefers short texts. 1 if not given.",
+        show_default=False,
+    ),
+]
+
+WHOSE = {"backtest": "forecast", "width": "transduce", "length_power": "transduce"}
+FLAGS = {"backtest": "--backtest", "width": "--beam-width", "length_power": "--length-power"}
+
+
+def asked(kind: TaskKind, model: Path, **options: Any) -> dict[str, Any]:
+    """The options that were given, by the names that the task knows.
+
+    Raises:
+        InvalidValue: one is another task's.
+    """
+    given = {name: value for name, value in options.items() if value not in (None, False)}
+    for name in given:
+        if kind.name != WHOSE[name]:
+            raise InvalidValue(
+                f"{FLAGS[name]} is for models of the task {WHOSE[name]}, and {model} is a {kind.model_kind}; "
+                "leave it out"
+            )
+    return given
