@@ -189,7 +189,9 @@ def test_class_weights():
     assert float(balanced[0]) * 8 == pytest.approx(float(balanced[1]) * 2)
     half = class_weights("sqrt", targets, ["a", "b"], single=True)
     assert float(half[1] / half[0]) == pytest.approx(2.0)
-    for weights in (balanced, half):
+    gentle = class_weights("gentle", targets, ["a", "b"], single=True)
+    assert float(gentle[1] / gentle[0]) == pytest.approx(4**0.25)
+    for weights in (balanced, half, gentle):
         assert float(weights[0] * 8 + weights[1] * 2) == pytest.approx(10)
     labels = class_weights("balanced", [("a",), ("a", "b"), ("a",), ()], ["a", "b"], single=False)
     assert labels.tolist() == pytest.approx([1 / 3, 3])

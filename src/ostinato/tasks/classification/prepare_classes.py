@@ -97,10 +97,15 @@ def labels_of(
     return [tuple(dict.fromkeys(part.strip() for part in one.split(separator) if part.strip())) for one in several]
 
 
+SHARE = {"gentle": 0.25, "sqrt": 0.5, "balanced": 1.0}
+"""The power of a class's rarity that it counts with."""
+
+
 def class_weights(how: str, targets: Sequence[Any], classes: Sequence[str], single: bool) -> Tensor | None:
     """(K,) what a class counts; over the rows their mean is 1.
 
-    With ``balanced`` a class counts as much as it is rare, with ``sqrt`` the root of that. Of labels that are there or
+    With ``balanced`` a class counts as much as it is rare, with ``sqrt`` the root of that, with ``gentle`` the root of
+    the root. Of labels that are there or
     not, it is how much those that are there count beside those that are not.
 
     >>> class_weights("balanced", ["a", "a", "a", "b"], ["a", "b"], single=True)
@@ -111,10 +116,10 @@ def class_weights(how: str, targets: Sequence[Any], classes: Sequence[str], sing
     if single:
         counts = Counter(targets)
         here = torch.tensor([float(counts[label]) for label in classes])
-        weights = (here.sum() / here) ** (0.5 if how == "sqrt" else 1.0)
+        weights = (here.sum() / here) ** SHARE[how]
         return weights * here.sum() / (weights * here).sum()
     here = indicators(targets, classes).sum(0)
-    return ((len(targets) - here).clamp(min=1) / here) ** (0.5 if how == "sqrt" else 1.0)
+    return ((len(targets) - here).clamp(min=1) / here) ** SHARE[how]
 
 
 def _classes_note(classes: Sequence[str], known: Sequence[str], material: Material) -> str:

@@ -99,16 +99,17 @@ class ClassifySettings(SequenceSettings):
 
     >>> ClassifySettings(class_weights="squared")
     Traceback (most recent call last):
-    ostinato.errors.InvalidValue: class_weights must be one of none, balanced, sqrt, got 'squared'
+    ostinato.errors.InvalidValue: class_weights must be one of none, gentle, sqrt, balanced, got 'squared'
     """
 
     target: str | None = setting(None, "The column of the classes; guessed where there is one reading.", "Data")
     separator: str | None = setting(
         None, "The sign between the labels of a row, where it may have several or none, as in ';'.", "Data"
     )
-    class_weights: Literal["none", "balanced", "sqrt"] = setting(
+    class_weights: Literal["none", "gentle", "sqrt", "balanced"] = setting(
         "none",
-        "Rare classes count more: balanced gives every class the same weight in all, sqrt goes half the way.",
+        "Rare classes count more: balanced gives every class the same weight in all, sqrt goes half the way, gentle a "
+        "quarter.",
         "Learning",
     )
     label_smoothing: float = setting(
