@@ -47,7 +47,7 @@ def asked(kind: TaskKind, model: Path, **options: Any) -> dict[str, Any]:
     Raises:
         InvalidValue: one is another task's.
     """
-    given = {name: value for name, value in options.items() if value not in (None, False)}
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
     for name in given:
         if kind.name != WHOSE[name]:
             raise InvalidValue(
