@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import ostinato
+from ostinato.cells import registry
 from tests.support import reference
+from tests.support.layer_matrix import FORMS, Case, as_tuple, compare, randomised
 from tests.support.own_cells import OWN_CELLS, TimeGapCell
 
 CELLS = (
@@ -20,92 +22,23 @@ CELLS = (
     ostinato.ChoGRUCell,
     ostinato.LSTMCell,
 )
-
-
-def randomised(layer: ostinato.Recurrent, seed: int) -> ostinato.Recurrent:
-    """Every number drawn anew, so that no submodule stands at ones and zeros."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.normal_(0, 0.5)
-    return layer
-
-
-def gradients(values, wanted) -> list[torch.Tensor]:
-    torch.manual_seed(4)
-    loss = sum((v * torch.randn_like(v)).sum() for v in values)
-    if not loss.requires_grad:
-        return [torch.zeros_like(w) for w in wanted]
-    found = torch.autograd.grad(loss, wanted, allow_unused=True)
-    return [torch.zeros_like(w) if g is None else g for g, w in zip(found, wanted, strict=True)]
+EVERY_CELL = (*OWN_CELLS, *(known.cell for known in registry.everyone().values()))
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(
-    cell=st.sampled_from(CELLS),
+    cell=st.sampled_from(EVERY_CELL),
     layers=st.integers(1, 3),
     bidirectional=st.booleans(),
     batch_first=st.booleans(),
-    form=st.sampled_from(["full", "lengths", "packed", "unbatched"]),
+    form=st.sampled_from(FORMS),
     steps=st.integers(0, 6),
     lengths=st.lists(st.integers(0, 6), min_size=0, max_size=4),
     with_hx=st.booleans(),
     engine=st.sampled_from(["loop", "auto", "native"]),
 )
-def test_layer_matrix(cell, layers, bidirectional, batch_first, form, steps, lengths, with_hx, engine) -> None:
-    layer = randomised(
-        ostinato.Recurrent(
-            cell,
-            4,
-            5,
-            layers,
-            bidirectional=bidirectional,
-            batch_first=batch_first,
-            dtype=torch.float64,
-            engine=engine,
-        ),
-        1,
-    )
-    lengths = [min(n, steps) for n in lengths]
-    if form == "full":
-        lengths = [steps] * len(lengths)
-    elif form == "packed":
-        lengths = [max(n, 1) for n in lengths] or [1]
-        steps = max(steps, 1, *lengths)
-    elif form == "unbatched":
-        lengths = [steps]
-    rows = len(lengths)
-    x = torch.randn(steps, rows, 4, dtype=torch.float64, requires_grad=True)
-    count = layers * (2 if bidirectional else 1)
-    sizes = layer.state_shape.sizes[0]
-    initial = [torch.randn(count, rows, size, dtype=torch.float64, requires_grad=True) for size in sizes]
-    wanted = [*layer.parameters(), x, *(initial if with_hx else [])]
-    expected, expected_state = reference.run(layer, x, lengths, initial if with_hx else None) if rows else (None, None)
-
-    given = tuple(s.squeeze(1) for s in initial) if form == "unbatched" else tuple(initial)
-    hx = (given if len(given) > 1 else given[0]) if with_hx else None
-    input = x.transpose(0, 1) if batch_first else x
-    if form == "unbatched":
-        output, state = layer(x.squeeze(1), hx)
-        output, state = output.unsqueeze(1), tuple(s.unsqueeze(1) for s in _tuple(state))
-    elif form == "packed":
-        packed = pack_padded_sequence(input, lengths, batch_first=batch_first, enforce_sorted=False)
-        output, state = layer(packed, hx)
-        output, _ = pad_packed_sequence(output, total_length=steps)
-    else:
-        output, state = layer(input, hx, lengths=lengths if form == "lengths" else None)
-        output = output.transpose(0, 1) if batch_first else output
-    state = _tuple(state)
-    if rows == 0:
-        assert output.shape == (steps, 0, layer.output_size)
-        return
-    torch.testing.assert_close(output, expected, rtol=0, atol=1e-10)
-    for got, want in zip(state, expected_state, strict=True):
-        torch.testing.assert_close(got, want, rtol=0, atol=1e-10)
-    ours = gradients((output, *state), wanted)
-    theirs = gradients((expected, *expected_state), wanted)
-    for got, want in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(got, want, rtol=0, atol=1e-9)
+def test_layer_matrix(cell, lengths, **case) -> None:
+    compare(cell, Case(lengths=tuple(lengths), **case))
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -146,7 +79,7 @@ def test_derivatives_first_and_second(cell, engine: str) -> None:
         hx = rest[: len(initial)]
         parameters = dict(zip(names, rest[len(initial) :], strict=True))
         output, state = torch.func.functional_call(layer, parameters, (x, hx if len(hx) > 1 else hx[0]))
-        return (output, *_tuple(state))
+        return (output, *as_tuple(state))
 
     inputs = (x, *initial, *values)
     assert torch.autograd.gradcheck(run, inputs, fast_mode=True)
@@ -183,7 +116,3 @@ def test_elman_output_stands_on_the_last_layer() -> None:
 
 def _pack(value, lengths):
     return pack_padded_sequence(value, lengths, enforce_sorted=False)
-
-
-def _tuple(state):
-    return state if isinstance(state, tuple) else (state,)

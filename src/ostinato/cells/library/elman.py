@@ -123,8 +123,8 @@ class ElmanCell(RNNCell):
         self.output_nonlinearity = checks.one_of("output_nonlinearity", output_nonlinearity, OUTPUTS)
         kind = {"device": device, "dtype": dtype}
         self.weight_ho = nn.Parameter(torch.empty(self._output_size, hidden_size, **kind))
-        has_bias = checks.flag("output_bias", output_bias)
-        self.bias_ho = nn.Parameter(torch.empty(self._output_size, **kind)) if has_bias else None
+        self.output_bias = checks.flag("output_bias", output_bias)
+        self.bias_ho = nn.Parameter(torch.empty(self._output_size, **kind)) if output_bias else None
         uniform_((p for p in (self.weight_ho, self.bias_ho) if p is not None), hidden_size)
 
     @property

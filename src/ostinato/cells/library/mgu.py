@@ -42,8 +42,8 @@ class MGUCell(Cell):
         recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws each gate of ``weight_hh`` orthogonal.
 
     Parameters:
-        weight_ih (2·H, I), weight_hh (2·H, H), bias_ih (2·H). Of the gate's H rows, "mgu1" has none in weight_ih,
-        "mgu2" none in weight_ih and bias_ih, "mgu3" none in weight_ih and weight_hh.
+        weight_ih (2·H, I) or (H, I), weight_hh (2·H, H) or (H, H), bias_ih (2·H) or (H). Of the gate's H rows,
+        "mgu1" has none in weight_ih, "mgu2" none in weight_ih and bias_ih, "mgu3" none in weight_ih and weight_hh.
 
     Papers:
         G.-B. Zhou, J. Wu, C.-L. Zhang, Z.-H. Zhou, Minimal gated unit for recurrent neural networks, International
