@@ -5,6 +5,7 @@ from ostinato.cells.library.cho_gru import ChoGRUCell
 from ostinato.cells.library.cifg_lstm import CIFGLSTMCell
 from ostinato.cells.library.cornn import coRNNCell
 from ostinato.cells.library.elman import ElmanCell, RNNCell
+from ostinato.cells.library.fast_rnn import FastGRNNCell, FastRNNCell
 from ostinato.cells.library.gru import GRUCell
 from ostinato.cells.library.ind_rnn import IndRNNCell
 from ostinato.cells.library.janet import JANETCell
@@ -29,6 +30,8 @@ __all__ = [
     "CIFGLSTMCell",
     "ChoGRUCell",
     "ElmanCell",
+    "FastGRNNCell",
+    "FastRNNCell",
     "GRUCell",
     "IndRNNCell",
     "JANETCell",
