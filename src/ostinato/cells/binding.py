@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.nn.functional import dropout
 from torch.nn.utils import parametrize
 
 from ostinato.cells.cell import Cell
+from ostinato.cells.weight_drop import Drops
 from ostinato.errors import CellError, InvalidValue
 
 
@@ -74,8 +76,27 @@ def bind(slot: Slot, layer: nn.Module) -> Cell:
     bound = _view(slot.template, parameters, {n: _read_once(m) for n, m in modules.items()})
     bound.__dict__["_buffers"] = {name: getattr(layer, name + suffix) for name in slot.buffers}
     bound.__dict__["training"] = layer.training
+    if layer.training and (drops := vars(layer).get("_weight_drops")):
+        _drop(bound, drops.get(suffix, {}))
     bound.__dict__["_frozen"] = True
     return bound
+
+
+def tensor_names(slot: Slot, layer: nn.Module) -> list[str]:
+    """The paths in the cell of its parameters and of its submodules'; of parametrized ones what the cell reads."""
+    names = [*slot.parameters]
+    for module in slot.modules:
+        names += [f"{module}.{name}" for name, _ in getattr(layer, module + slot.suffix).named_parameters()]
+    return list(dict.fromkeys(_as_read(name) for name in names))
+
+
+def _as_read(path: str) -> str:
+    """``parametrizations.weight.original0`` is read as ``weight``; any other path is what it says."""
+    parts = path.split(".")
+    if "parametrizations" not in parts:
+        return path
+    at = parts.index("parametrizations")
+    return ".".join((*parts[:at], parts[at + 1]))
 
 
 def reset(slot: Slot, layer: nn.Module) -> None:
@@ -96,6 +117,18 @@ def reset(slot: Slot, layer: nn.Module) -> None:
     view = _view(slot.template, parameters, modules)
     view.__dict__["_buffers"] = {name: getattr(layer, name + suffix) for name in slot.buffers}
     view.reset_parameters()
+
+
+def _drop(bound: Cell, drops: Drops) -> None:
+    """Drop of each of these tensors its part; a submodule that holds one is the layer's, and gives way to a view."""
+    for path, part in drops.items():
+        owner: Any = bound
+        *inner, name = path.split(".")
+        for step in inner:
+            module = owner._modules[step]
+            owner._modules[step] = _view(module, dict(module._parameters), dict(module._modules))
+            owner = owner._modules[step]
+        owner._parameters[name] = dropout(owner._parameters[name], part, training=True)
 
 
 def _view(module: Any, parameters: dict[str, Any], modules: dict[str, nn.Module]) -> Any:

@@ -13,7 +13,17 @@ from ostinato.cells import checks
 from ostinato.cells.cell import Cell
 from ostinato.errors import CellError, InvalidType, InvalidValue
 
-LAYER_OPTIONS = ("num_layers", "bias", "batch_first", "dropout", "bidirectional", "engine", "initial_state")
+LAYER_OPTIONS = (
+    "num_layers",
+    "bias",
+    "batch_first",
+    "dropout",
+    "bidirectional",
+    "engine",
+    "recompute",
+    "weight_dropout",
+    "initial_state",
+)
 """What a layer takes itself: a misspelt one arrives here as an option of the cell."""
 
 

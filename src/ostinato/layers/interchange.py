@@ -27,6 +27,9 @@ THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 
 _LAYER_OPTIONS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _CELL_OPTIONS = ("input_size", "hidden_size", "bias")
+BEYOND_TORCH: dict[str, Any] = {"weight_dropout": 0.0}
+"""A layer's options that torch.nn's have not, with the value at which they do nothing."""
+
 _EXTRA = {nn.RNN: ("nonlinearity",), nn.RNNCell: ("nonlinearity",), nn.LSTM: ("proj_size",)}
 
 
@@ -100,6 +103,9 @@ def to_torch(layer: nn.Module) -> nn.Module:
         raise InvalidValue(f"to_torch: torch.nn has one width for all layers, got hidden_size={layer.hidden_size}")
     if getattr(layer, "initial_state", "zeros") != "zeros":
         raise InvalidValue("to_torch: torch.nn begins at zeros; this layer has an initial_state of its own")
+    for option, default in BEYOND_TORCH.items():
+        if (value := getattr(layer, option, default)) != default:
+            raise InvalidValue(f"to_torch: torch.nn has no {option}, and this layer has {option}={value!r}")
     if isinstance(layer, LSTMCell) and layer.proj_size:
         raise InvalidValue("to_torch: torch.nn.LSTMCell has no projection; torch.nn.LSTM has: use ostinato.LSTM")
     return _converted(layer, THEIRS[type(layer)], keep=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from ostinato.cells import binding, checks, registry
+from ostinato.cells import binding, checks, registry, weight_drop
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import aten, choose, known
@@ -50,6 +50,10 @@ class Recurrent(nn.Module):
         recompute: ``"none"``, or ``"chunks"``: a training step holds the states of a few steps (some √T) instead of
             what all steps computed, and its backward runs the steps between them again. For long sequences: far less
             memory for up to a third more time, with the same gradients. Needs the native engine or the loop.
+        weight_dropout: DropConnect (Wan et al. 2013; Merity, Keskar, Socher, arXiv:1708.02182): probability of an
+            element of the weights from a state to the next (every parameter ``weight_hh…``) being zero for a whole call
+            in training; or a dictionary of probabilities by the cell's names, ``{"weight_hh": 0.5}``. What is trained
+            and saved is the whole weight.
         initial_state: where a call without ``hx`` begins: ``"zeros"``, ``"learned"`` (parameters
             ``initial_{state}_l{k}[_reverse]`` that begin at zero), or a module, called with the input (T, B, I),
             padding zeroed, or with the call's ``condition``, that returns what ``hx`` would be.
@@ -83,6 +87,7 @@ class Recurrent(nn.Module):
         dtype: torch.dtype | None = None,
         engine: str = "auto",
         recompute: str = "none",
+        weight_dropout: float | Mapping[str, float] = 0.0,
         initial_state: str | nn.Module = "zeros",
         **cell_options: Any,
     ) -> None:
@@ -111,6 +116,7 @@ class Recurrent(nn.Module):
             )
         self._slots: list[tuple[binding.Slot, ...]] = []
         self._build(widths, device, dtype)
+        self.weight_dropout = weight_dropout
         tops = [layer[0].template for layer in self._slots]
         sizes = tuple(cell.state_sizes for cell in tops)
         per_layer = not isinstance(hidden_size, int) or len(set(sizes)) > 1
@@ -159,6 +165,17 @@ class Recurrent(nn.Module):
     @recompute.setter
     def recompute(self, name: str) -> None:
         self._recompute = checks.one_of("recompute", name, ("none", "chunks"))
+
+    @property
+    def weight_dropout(self) -> float | Mapping[str, float]:
+        """How much of which weights a call in training leaves out: a probability, or several by the cell's names."""
+        return self._weight_dropout
+
+    @weight_dropout.setter
+    def weight_dropout(self, value: float | Mapping[str, float]) -> None:
+        cells = [(s.suffix, type(s.template).__name__, binding.tensor_names(s, self)) for s in self.slots]
+        self._weight_drops = weight_drop.plan(value, cells)
+        self._weight_dropout = value
 
     @property
     def output_size(self) -> int:
@@ -349,6 +366,7 @@ class Recurrent(nn.Module):
             "bidirectional": False,
             "engine": "auto",
             "recompute": "none",
+            "weight_dropout": 0.0,
         }
         for name, default in defaults.items():
             if getattr(self, name) != default:

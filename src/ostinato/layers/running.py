@@ -54,6 +54,9 @@ def run(net: Recurrent, batch: Batch, network: Network, given: Streams, watch: W
 
 def _weights(net: Recurrent) -> list[Tensor]:
     """The effective parameters in torch's order, each read once; where all are plain, without detours."""
+    if net._weight_drops and net.training:
+        cells = [binding.bind(slot, net) for slot in net.slots]
+        return [cell._parameters[name] for cell, slot in zip(cells, net.slots, strict=True) for name in slot.parameters]
     own: dict[str, Any] = net._parameters
     try:
         return [own[name] for name in net._weight_names]

@@ -147,6 +147,7 @@ def _plan(layer: Recurrent, slot: binding.Slot, dtype: torch.dtype) -> Plan:
 
 def _plain(layer: Recurrent) -> bool:
     dropping = layer.dropout > 0 and layer.training and layer.num_layers > 1
+    dropping |= bool(layer._weight_drops) and layer.training
     unlike = layer.batch_first or layer.bidirectional or layer.training not in layer._pure_in
     if unlike or dropping or layer.state_shape.per_layer or layer.initial_state != "zeros":
         return False

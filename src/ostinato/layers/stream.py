@@ -76,6 +76,11 @@ class Stream:
                 f"{self._name}: the layer is in training mode and would drop out (dropout={layer.dropout}); call "
                 "layer.eval() first"
             )
+        if layer.training and layer._weight_drops:
+            raise InvalidValue(
+                f"{self._name}: the layer is in training mode and would drop weights "
+                f"(weight_dropout={layer.weight_dropout}); call layer.eval() first"
+            )
         self.layer = layer
         self.batch_size = checks.size("batch_size", batch_size)
         self._condition = condition

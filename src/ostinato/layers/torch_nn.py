@@ -36,7 +36,7 @@ class RNN(_TorchLayer):
 
     Args, shapes, raises:
         those of :class:`ostinato.Recurrent`, in torch.nn's order; ``nonlinearity`` and ``recurrent_init`` are the
-        cell's.
+        cell's. ``options`` are the others of both.
 
     Example:
         >>> output, h_n = ostinato.RNN(10, 20, num_layers=2)(torch.randn(5, 3, 10))
@@ -61,6 +61,7 @@ class RNN(_TorchLayer):
         recompute: str = "none",
         initial_state: str | nn.Module = "zeros",
         recurrent_init: Init = "uniform",
+        **options: Any,
     ) -> None:
         super().__init__(
             RNNCell,
@@ -77,6 +78,7 @@ class RNN(_TorchLayer):
             recompute=recompute,
             initial_state=initial_state,
             **_given(nonlinearity=(nonlinearity, "tanh"), recurrent_init=(recurrent_init, "uniform")),
+            **options,
         )
         self.nonlinearity = nonlinearity
 
@@ -91,6 +93,7 @@ class GRU(_TorchLayer):
 
     Args, shapes, raises:
         those of :class:`ostinato.Recurrent`, in torch.nn's order; ``recurrent_init`` is the cell's.
+        ``options`` are the others of both.
 
     Example:
         >>> output, h_n = ostinato.GRU(10, 20, bidirectional=True)(torch.randn(5, 3, 10))
@@ -116,6 +119,7 @@ class GRU(_TorchLayer):
         recompute: str = "none",
         initial_state: str | nn.Module = "zeros",
         recurrent_init: Init = "uniform",
+        **options: Any,
     ) -> None:
         super().__init__(
             self.cell,
@@ -132,6 +136,7 @@ class GRU(_TorchLayer):
             recompute=recompute,
             initial_state=initial_state,
             **_given(recurrent_init=(recurrent_init, "uniform")),
+            **options,
         )
 
     @property
@@ -157,7 +162,7 @@ class LSTM(_TorchLayer):
 
     Args, shapes, raises:
         those of :class:`ostinato.Recurrent`, in torch.nn's order; ``proj_size``, ``forget_bias`` and
-        ``recurrent_init`` are the cell's.
+        ``recurrent_init`` are the cell's. ``options`` are the others of both.
 
     Example:
         >>> rnn = ostinato.LSTM(4, 5, proj_size=3, batch_first=True)
@@ -184,6 +189,7 @@ class LSTM(_TorchLayer):
         initial_state: str | nn.Module = "zeros",
         forget_bias: float | None = None,
         recurrent_init: Init = "uniform",
+        **options: Any,
     ) -> None:
         super().__init__(
             LSTMCell,
@@ -204,6 +210,7 @@ class LSTM(_TorchLayer):
                 forget_bias=(forget_bias, None),
                 recurrent_init=(recurrent_init, "uniform"),
             ),
+            **options,
         )
         self.proj_size = proj_size
 
