@@ -18,7 +18,7 @@ class TransduceSettings(TrainingSettings):
     ostinato.errors.InvalidValue: attention must be one of multiplicative, additive, none, got 'dot'
     """
 
-    usual_steps: ClassVar[int | None] = 4500
+    usual_steps: ClassVar[int | None] = 6000
 
     source: str | None = setting(None, "The column of the texts that are read; the first of two columns.", "Data")
     target: str | None = setting(None, "The column of the texts that are written; the second of two columns.", "Data")
