@@ -13,7 +13,9 @@ from ostinato.cells.library.gated_antisymmetric import GatedAntisymmetricRNNCell
 from ostinato.cells.library.gru import GRUCell
 from ostinato.cells.library.ind_rnn import IndRNNCell
 from ostinato.cells.library.intersection_rnn import IntersectionRNNCell
+from ostinato.cells.library.irnn import IRNNCell
 from ostinato.cells.library.janet import JANETCell
+from ostinato.cells.library.jordan import JordanCell
 from ostinato.cells.library.layer_norm_gru import LayerNormGRUCell
 from ostinato.cells.library.layer_norm_lstm import LayerNormLSTMCell
 from ostinato.cells.library.lem import LEMCell
@@ -37,6 +39,7 @@ from ostinato.cells.library.peephole_lstm import PeepholeLSTMCell
 from ostinato.cells.library.qrnn import QRNNCell
 from ostinato.cells.library.ran import RANCell
 from ostinato.cells.library.res_lstm import ResLSTMCell
+from ostinato.cells.library.rhn import RHNCell
 from ostinato.cells.library.scrn import SCRNCell
 from ostinato.cells.library.sgrn import SGRNCell
 from ostinato.cells.library.sgu import DSGUCell, SGUCell
@@ -61,9 +64,11 @@ __all__ = [
     "FastRNNCell",
     "GRUCell",
     "GatedAntisymmetricRNNCell",
+    "IRNNCell",
     "IndRNNCell",
     "IntersectionRNNCell",
     "JANETCell",
+    "JordanCell",
     "LEMCell",
     "LRUCell",
     "LSTMCell",
@@ -90,6 +95,7 @@ __all__ = [
     "PeepholeLSTMCell",
     "QRNNCell",
     "RANCell",
+    "RHNCell",
     "RNNCell",
     "ResLSTMCell",
     "SCRNCell",
