@@ -123,7 +123,7 @@ class SCRNCell(Cell):
     def step(self, x: Tensor, h: Tensor, s: Tensor) -> Any:
         alpha = self.alpha if self.logit_alpha is None else torch.sigmoid(self.logit_alpha)
         x_s, x_h = linear(x, self.weight_ih).split([self.context_size, self.hidden_size], dim=-1)
-        s = (1 - alpha) * self.candidate(x_s) + alpha * s
+        s = (1 - alpha) * x_s + alpha * s
         h = torch.sigmoid(x_h + linear(s, self.weight_sh, self.bias_ih) + linear(h, self.weight_hh))
         if self.weight_ho is None or self.weight_so is None:
             y = torch.cat([h, s], dim=-1)
