@@ -16,7 +16,7 @@ from tests.compiler.whole import check, sequences
 
 def test_every_pass_is_timed() -> None:
     built = build(cell("LSTM"), I, {}, {}, True)
-    assert list(built.times) == ["trace", "verify", "thin", "split", "derive", "expand", "save", "simplify"]
+    assert list(built.times) == ["trace", "verify", "thin", "split", "sink", "derive", "expand", "save", "simplify"]
     assert all(seconds > 0 for seconds in built.times.values())
 
 

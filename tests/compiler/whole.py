@@ -13,6 +13,7 @@ from ostinato.compiler.interpret import run
 from ostinato.compiler.program import Loop, Program
 from ostinato.compiler.rebuild import trimmed
 from ostinato.compiler.reference import run_backward, run_forward
+from ostinato.compiler.sink import PASSED
 
 OUTSIDE = ("x", "stream", "constant", "state", "tensor")
 
@@ -103,6 +104,13 @@ def _hoisted(program: Program, given: Sequences, known: dict[str, Tensor], const
     return run(graph, {n: given.expanded(known[n]) if n in expand else known[n] for n in graph.inputs})
 
 
+def sunk(program: Program, given: Sequences, passed: Tensor) -> Tensor:
+    """What a layer puts out, from what its loop did."""
+    assert program.sink is not None
+    known = given.values | run(program.prepare, {n: given.values[n] for n in program.prepare.inputs})
+    return run(program.sink, {n: passed if n == PASSED else known[n] for n in program.sink.inputs})["output"]
+
+
 def detached(loop: Loop) -> Loop:
     def cut(values: dict[str, Tensor]) -> dict[str, Tensor]:
         return {n: v.detach() for n, v in values.items()}
@@ -124,7 +132,9 @@ def check(graph: Graph, program: Program, given: Sequences, tolerance: float = 1
     expected = plain(graph, given)
     loop, reads = outside(program, given)
     ran = run_forward(program, detached(loop), save=True)
-    close(ran.output, expected["output"], "output", tolerance)
+    passed = ran.output.detach().requires_grad_()
+    output = passed if program.sink is None else sunk(program, given, passed)
+    close(output, expected["output"], "output", tolerance)
     for state, final in ran.finals.items():
         close(final, expected[state], f"final {state}", tolerance)
 
@@ -135,7 +145,9 @@ def check(graph: Graph, program: Program, given: Sequences, tolerance: float = 1
         [expected[n] for n in reached], list(leaves.values()), [seeds[n] for n in reached], allow_unused=True
     )
     finals = {s: seeds[s] for s in program.states}
-    found = run_backward(program, detached(loop), ran, seeds["output"], finals, tuple(reads))
+    inputs = [passed, *leaves.values()]
+    flowing, *beside = torch.autograd.grad(output, inputs, seeds["output"], allow_unused=True)
+    found = run_backward(program, detached(loop), ran, flowing, finals, tuple(reads))
     flat = {**found.streams, **found.constants, **found.states, **found.params}
     through = [n for n, g in flat.items() if reads[n].requires_grad]
     total = torch.autograd.grad(
@@ -144,9 +156,10 @@ def check(graph: Graph, program: Program, given: Sequences, tolerance: float = 1
         [flat[n] for n in through],
         allow_unused=True,
     )
-    for name, want, got in zip(leaves, wanted, total, strict=True):
+    for name, want, *got in zip(leaves, wanted, total, beside, strict=True):
         zero = torch.zeros_like(leaves[name])
-        close(zero if got is None else got, zero if want is None else want, f"gradient of {name}", tolerance)
+        added = sum((part for part in got if part is not None), zero)
+        close(added, zero if want is None else want, f"gradient of {name}", tolerance)
 
 
 def close(got: Tensor, want: Tensor, what: str, tolerance: float) -> None:

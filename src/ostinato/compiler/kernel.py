@@ -15,6 +15,7 @@ from ostinato.compiler.cpu.machine import Machine, compiled, text
 from ostinato.compiler.graph import Graph
 from ostinato.compiler.program import Gradients, Loop, Program, Ran
 from ostinato.compiler.rebuild import trimmed
+from ostinato.compiler.sink import held_in_output
 from ostinato.compiler.weights import weight_gradient
 
 Grads = Mapping[str, Tensor | None]
@@ -37,6 +38,7 @@ class Kernel:
 
     def __init__(self, program: Program, dtype: torch.dtype) -> None:
         self.program, self.dtype = program, dtype
+        self._held = held_in_output(program.forward)
         self._forward: dict[bool, Machine] = {}
         self._backward: dict[frozenset[str], tuple[Machine, dict[str, str]]] = {}
 
@@ -67,7 +69,7 @@ class Kernel:
             call.streams({"output": ran.output})
             if save:
                 call.streams(ran.saved)
-                call.streams({f"traj.{n}": t for n, t in ran.trajectories.items() if t is not ran.output})
+                call.streams({f"traj.{n}": t for n, t in ran.trajectories.items() if n not in self._held})
             calls.append(call)
             rans.append(ran)
         run(machine, calls)
@@ -178,8 +180,10 @@ class Kernel:
         saved = dict(zip(names, _side_by_side(output, total, widths), strict=True))
         trajectories: dict[str, Tensor] = {}
         for name in self.program.backward.trajectories if self.program.backward and save else ():
-            kept = f"traj.{name}" in buffers
-            trajectories[name] = fresh.empty(output, total, buffers[f"traj.{name}"].width) if kept else output
+            own = buffers.get(f"traj.{name}")
+            trajectories[name] = (
+                output.narrow(1, *self._held[name]) if own is None else fresh.empty(output, total, own.width)
+            )
         return Ran(output, {}, saved, trajectories)
 
     def _forward_graph(self, save: bool) -> tuple[Graph, list[Buffer]]:
@@ -189,7 +193,7 @@ class Kernel:
             outputs = {name: node for name, node in outputs.items() if not name.startswith("saved.")}
         elif program.backward is not None:
             for name in program.backward.trajectories:
-                if outputs[f"new.{name}"] is not outputs["output"]:
+                if name not in self._held:
                     outputs[f"traj.{name}"] = outputs[f"new.{name}"]
         graph = trimmed(Graph(program.forward.inputs, outputs), ("state",))
         buffers = [_input(name, node["kind"], node.width) for name, node in graph.inputs.items()]

@@ -5,7 +5,9 @@
     trace      the step, run once on stand-ins -> one graph          trace.py
     verify     is it a legal graph                                    verify.py
     thin       products of few columns, written out as elementwise work     thin.py
+    centre     the mean a layer norm takes from products, taken from their weights     centre.py
     split      parameters only | all steps at once | the loop        split.py
+    sink       products that no state reads, after the loop          sink.py
     derive     the backward of the loop's step, in the same graph    gradient.py, vjp.py
     expand     composite operations written out                      expand.py
     save       what the forward keeps; two graphs from one           save.py, cut.py
@@ -20,12 +22,14 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ostinato.cells.cell import Cell
+from ostinato.compiler.centre import centre
 from ostinato.compiler.expand import expand
 from ostinato.compiler.gradient import derive
 from ostinato.compiler.graph import Graph
 from ostinato.compiler.program import Backward, Program
 from ostinato.compiler.save import save
 from ostinato.compiler.simplify import simplify, simplify_backward
+from ostinato.compiler.sink import sink
 from ostinato.compiler.split import TIME, best_hoist, split
 from ostinato.compiler.thin import thin
 from ostinato.compiler.trace import Widths, trace
@@ -61,6 +65,7 @@ def build(
     graph = clock("trace", lambda: trace(cell, x_size, streams, constants))
     clock("verify", lambda: verify(graph))
     graph = clock("thin", lambda: thin(graph))
+    graph = clock("centre", lambda: centre(graph))
     return compile_graph(graph, wants_grad, clock, best_hoist(graph) if hoist is None else hoist)
 
 
@@ -68,8 +73,10 @@ def compile_graph(graph: Graph, wants_grad: bool, clock: _Clock | None = None, h
     """Every pass after the trace."""
     clock = clock or _Clock()
     parts = clock("split", lambda: split(graph, hoist))
+    if hoist == TIME:
+        parts = clock("sink", lambda: sink(parts))
     states = tuple(parts.step.inputs_of("state"))
-    program = Program(states, parts.prepare, parts.hoist, parts.step, None, parts.constant_outputs)
+    program = Program(states, parts.prepare, parts.hoist, parts.step, None, parts.constant_outputs, parts.sink)
     if not wants_grad:
         forward = clock("expand", lambda: expand(program.forward))
         forward = clock("simplify", lambda: simplify(forward))

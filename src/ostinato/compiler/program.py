@@ -5,6 +5,7 @@
     prepare   tensors of the cell -> params                             once a call, ordinary torch operations
     hoist     x, streams, constants, params -> streams and constants    all steps at once, ordinary torch operations
     forward   states, streams, constants, params -> new states          the loop: a kernel
+    sink      what the loop put out, x, streams, params -> output       all steps at once, ordinary torch operations
     backward  gradients, what was saved -> gradients                    the loop, from the last step to the first
 
 The loop means, for full sequences (``ostinato.compiler.reference`` runs exactly this)::
@@ -79,7 +80,8 @@ class Program:
     outputs ``p0, p1, …``. ``hoist`` reads ``x`` (kind "x"), streams and constants by the names of the step's keywords,
     and params; its outputs ``s0, …`` vary by step and ``k0, …`` by sequence only. ``forward`` reads states by name,
     streams (``s0``, or ``x`` and keywords that needed no hoisting), constants and params, and puts out ``output``,
-    ``new.STATE`` for every state, and ``saved.N``. ``backward`` is None where no gradient is wanted.
+    ``new.STATE`` for every state, and ``saved.N``. ``backward`` is None where no gradient is wanted. ``sink`` is None
+    where the loop's output is the layer's; else it reads the loop's as ``output`` and puts out the layer's.
 
     Attributes:
         states: the names of the states, in order.
@@ -92,6 +94,12 @@ class Program:
     forward: Graph
     backward: Backward | None
     constant_outputs: tuple[str, ...] = ()
+    sink: Graph | None = None
+
+    @property
+    def output_width(self) -> int:
+        """The width of what a layer puts out."""
+        return (self.forward if self.sink is None else self.sink).outputs["output"].width
 
     @property
     def saved(self) -> tuple[str, ...]:
@@ -109,6 +117,7 @@ def dumps(program: Program) -> str:
             "hoist": to_json(program.hoist),
             "forward": to_json(program.forward),
             "constant_outputs": program.constant_outputs,
+            "sink": None if program.sink is None else to_json(program.sink),
             "backward": None
             if backward is None
             else {
@@ -140,6 +149,7 @@ def loads(text: str) -> Program:
             tuple(backward["trajectories"]),
         ),
         tuple(data["constant_outputs"]),
+        None if data["sink"] is None else from_json(data["sink"]),
     )
 
 

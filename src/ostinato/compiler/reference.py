@@ -15,6 +15,7 @@ from torch import Tensor
 from ostinato.compiler.graph import Graph
 from ostinato.compiler.interpret import run
 from ostinato.compiler.program import Backward, Gradients, Loop, Program, Ran, WeightGradient
+from ostinato.compiler.sink import held_in_output
 
 
 def run_forward(program: Program, loop: Loop, save: bool) -> Ran:
@@ -29,12 +30,12 @@ def run_forward(program: Program, loop: Loop, save: bool) -> Ran:
         states = {s: _first(values[f"new.{s}"], v) for s, v in states.items()}
     joined = {name: _joined(parts, loop, name, program.forward) for name, parts in collected.items()}
     trajectories = program.backward.trajectories if save and program.backward else ()
-    saved = program.saved if save else ()
+    saved, held = program.saved if save else (), held_in_output(program.forward)
     return Ran(
         joined["output"],
         states,
         {name: joined[name] for name in saved},
-        {s: joined["output"] if _is_output(program, s) else joined[f"new.{s}"] for s in trajectories},
+        {s: joined["output"].narrow(1, *held[s]) if s in held else joined[f"new.{s}"] for s in trajectories},
     )
 
 
@@ -194,7 +195,3 @@ def _joined(parts: list[Tensor], loop: Loop, name: str, graph: Graph, backwards:
 
 def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if grad is None else grad
-
-
-def _is_output(program: Program, state: str) -> bool:
-    return program.forward.outputs[f"new.{state}"] is program.forward.outputs["output"]

@@ -19,16 +19,24 @@ from ostinato.compiler.graph import Builder, Graph, Node
 from ostinato.compiler.interpret import REDUCTIONS
 from ostinato.compiler.program import Backward, WeightGradient
 from ostinato.compiler.rebuild import rebuild, trimmed, walk
+from ostinato.compiler.sink import held_in_output
 
 HEAVY = frozenset(("linear", *REDUCTIONS))
+STREAM = 1e-6
+"""What an element of a stream costs, beside one that is written, where streams are kept."""
 UNDECIDED = 6
 """So many states are tried with and without their trajectory; more are all kept."""
 
 
 def save(derived: Derived) -> tuple[Graph, Backward]:
-    """The forward step with what it keeps as outputs ``saved.N``, and the backward step that reads it."""
+    """The forward step with what it keeps as outputs ``saved.N``, and the backward step that reads it.
+
+    A loop without products is a pass over memory, and what it reads is there already: it keeps its streams, whose
+    activations cost less to compute again than to write.
+    """
     needs = _Needs(derived)
-    kept, saved = _choose(derived, needs)
+    is_pass = not any(n.op == "linear" and n.rows for n in derived.graph.nodes())
+    kept, saved = _choose(derived, needs, STREAM if is_pass else 1.0)
     build = Builder()
     step = derived.graph
     states = step.inputs_of("state")
@@ -92,18 +100,18 @@ class _Needs:
         self.forward = {id(n) for n in walk(graph.outputs[name] for name in derived.forward)}
 
 
-def _choose(derived: Derived, needs: _Needs) -> tuple[frozenset[str], list[Node]]:
+def _choose(derived: Derived, needs: _Needs, stream: float) -> tuple[frozenset[str], list[Node]]:
     """The states whose trajectory is kept, and the values that are saved."""
     graph = derived.graph
     states = graph.inputs_of("state")
     read = {id(n) for n in walk(needs.values)}
-    free = frozenset(s for s in states if graph.outputs[f"new.{s}"] is graph.outputs["output"])
+    free = frozenset(held_in_output(graph))
     must = free | {s for s, node in states.items() if any(node is v for v in needs.values)}
     may = [s for s in states if s not in must and {id(states[s]), id(graph.outputs[f"new.{s}"])} & read]
     best: tuple[float, frozenset[str], list[Node]] = (inf, frozenset(), [])
     for chosen in _subsets(may):
         kept = must | chosen
-        cost, saved = _cut(derived, needs, kept)
+        cost, saved = _cut(derived, needs, kept, stream)
         cost += sum(states[s].width for s in kept - free)
         if cost < best[0]:
             best = cost, kept, saved
@@ -118,7 +126,7 @@ def _subsets(names: list[str]) -> Iterable[frozenset[str]]:
         yield from map(frozenset, combinations(names, size))
 
 
-def _cut(derived: Derived, needs: _Needs, kept: frozenset[str]) -> tuple[float, list[Node]]:
+def _cut(derived: Derived, needs: _Needs, kept: frozenset[str], stream: float) -> tuple[float, list[Node]]:
     graph = derived.graph
     given = {id(graph.outputs[f"new.{s}"]) for s in kept} | {id(graph.inputs[s]) for s in kept}
     flow = Flow()
@@ -129,7 +137,7 @@ def _cut(derived: Derived, needs: _Needs, kept: frozenset[str]) -> tuple[float, 
         if node.op == "input":
             if node["kind"] in ("x", "stream"):
                 flow.edge("source", _in(node), inf)
-                keep = node.width
+                keep = stream * node.width
             elif node["kind"] == "state":
                 flow.edge("source", _in(node), inf)
                 keep = inf

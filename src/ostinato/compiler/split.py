@@ -32,6 +32,8 @@ class Split:
     hoist: Graph
     step: Graph
     constant_outputs: tuple[str, ...]
+    sink: Graph | None = None
+    """What is done after the loop, for all steps at once (see ``sink.py``)."""
 
 
 def split(graph: Graph, hoist: int = TIME) -> Split:
@@ -96,9 +98,13 @@ class _Cut:
 
 def best_hoist(graph: Graph) -> int:
     """``SEQUENCE`` where the weights of all products stay in a core's own cache together: then the loop multiplies x
-    as fast as one large product would, and needs no memory for the result. ``TIME`` elsewhere."""
+    as fast as one large product would, and needs no memory for the result. ``TIME`` elsewhere, and where no state is
+    multiplied: without products a loop is one pass over memory."""
     nodes = graph.nodes()
     level = _levels(nodes)
+    recurrent = walk(node for name, node in graph.outputs.items() if name != "output")
+    if not any(n.op == "linear" and level[id(n)] == STATE for n in recurrent):
+        return TIME
     weights = {id(n.inputs[1]): n.inputs[1].width for n in nodes if n.op == "linear" and level[id(n)] >= TIME}
     return SEQUENCE if sum(weights.values()) <= NEAR else TIME
 

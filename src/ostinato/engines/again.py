@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ostinato.compiler import interpret
+from ostinato.compiler.sink import PASSED
 from ostinato.engines import loop
 from ostinato.engines.call import LayerCall
 from ostinato.engines.compiled import Compiled, Plan
@@ -24,7 +25,7 @@ class ProgramCell:
         self.params = dict(zip(compiled.params, params, strict=True))
         self.state_names = made.states
         self.state_sizes = tuple(made.forward.outputs[f"new.{s}"].width for s in made.states)
-        self.output_size = made.forward.outputs["output"].width
+        self.output_size = made.output_width
         self.separate_output = True
 
     def step(self, x: Tensor, *states: Tensor, **given: Tensor) -> Any:
@@ -34,6 +35,9 @@ class ProgramCell:
         if made.hoist.outputs:
             values |= interpret.run(made.hoist, {n: values[n] for n in made.hoist.inputs})
         done = interpret.run(made.forward, {n: values[n] for n in made.forward.inputs})
+        if made.sink is not None:
+            own = {n: done["output"] if n == PASSED else values[n] for n in made.sink.inputs}
+            done["output"] = interpret.run(made.sink, own)["output"]
         return (done["output"], *(done[f"new.{s}"] for s in made.states))
 
     def split(self, result: Any) -> tuple[Tensor, tuple[Tensor, ...]]:

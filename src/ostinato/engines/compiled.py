@@ -14,8 +14,10 @@ from ostinato.compiler import interpret, program
 from ostinato.compiler.graph import Graph
 from ostinato.compiler.program import Program
 from ostinato.compiler.rebuild import reads
+from ostinato.compiler.sink import held_in_output
 from ostinato.engines.hoist import Hoist
 from ostinato.engines.kernels import Kernel, make_kernel
+from ostinato.engines.sink import Sink
 
 Values = Mapping[str, Tensor]
 
@@ -32,7 +34,8 @@ class Compiled:
         streams, constants: what the loop reads of each step and of each sequence.
         kept_streams, kept_constants: what of it is kept for the backward.
         kept_states: the states whose values are, besides the one that is the output.
-        outputs_are: the states that are the output itself.
+        outputs_are: the states that lie in what the loop puts out, and which of its columns they are.
+        sink: what is done after the loop, for all steps at once.
     """
 
     def __init__(self, made: Program, times: Mapping[str, float] | None = None) -> None:
@@ -50,8 +53,8 @@ class Compiled:
         self.streams = tuple(forward.inputs_of("x", "stream"))
         self.constants = tuple(forward.inputs_of("constant"))
         self.loop_params = tuple(forward.inputs_of("param"))
-        outputs = forward.outputs
-        self.outputs_are = tuple(s for s in made.states if outputs[f"new.{s}"] is outputs["output"])
+        self.sink = None if made.sink is None else Sink(made.sink)
+        self.outputs_are = held_in_output(forward)
         self.kept_streams, self.kept_constants, self.kept_states = self._kept()
         self.backward_params = () if made.backward is None else tuple(made.backward.graph.inputs_of("param"))
         self.fault: str | None = "untried"
@@ -89,7 +92,7 @@ class Compiled:
         """Whether the backward reads nothing but the output and the tensors themselves."""
         made = self.program.hoist.outputs
         kept = (*self.kept_streams, *self.kept_constants)
-        return not (self.program.saved or self.kept_states or any(name in made for name in kept))
+        return self.sink is None and not (self.program.saved or self.kept_states or any(name in made for name in kept))
 
     @cached_property
     def text(self) -> str:
@@ -130,7 +133,7 @@ class Plan:
         self.reads_output = any(
             state in d.program.backward.trajectories
             for d in directions
-            if d.program.backward is not None
+            if d.program.backward is not None and d.sink is None
             for state in d.outputs_are
         )
         place = 1 + len(self.streams) + len(self.constants)

@@ -56,6 +56,8 @@ def kept_of(plan: Plan) -> list[Kept]:
         if made.backward is None:
             continue
         outputs, inner = made.forward.outputs, made.hoist.outputs
+        if made.sink is not None:
+            kept.append(Kept((outputs["output"].shape,), True))
         if made.saved:
             kept.append(Kept(tuple(outputs[n].shape for n in made.saved), True))
         kept += [Kept((outputs[f"new.{s}"].shape,), True) for s in compiled.kept_states]

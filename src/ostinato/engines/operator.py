@@ -69,7 +69,7 @@ def _fake_layer(
     program: str,
 ) -> list[Tensor]:
     plan = loads(program)
-    width = sum(c.program.forward.outputs["output"].width for c in plan.directions)
+    width = sum(c.program.output_width for c in plan.directions)
     return [
         x.new_empty(x.shape[0], x.shape[1], width),
         *(s.new_empty(s.shape) for s in states),

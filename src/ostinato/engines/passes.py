@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ostinato.compiler import fresh
 from ostinato.compiler.program import Gradients, Loop, Ran
 from ostinato.engines.compiled import Compiled, Plan
 from ostinato.engines.hoist import Geometry, Sums
@@ -46,10 +47,13 @@ def forward(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor], save: boo
     else:
         parts = [c.kernel(dtype).forward([loop], save) for c, loop in zip(plan.directions, loops, strict=True)]
         output, rans = torch.cat([part[0] for part in parts], dim=-1), [part[1][0] for part in parts]
+    if any(c.sink is not None for c in plan.directions):
+        output = _sunk(plan, rans, streams, [loop.params for loop in loops])
     finals = [[ran.finals[s] for s in c.program.states] for c, ran in zip(plan.directions, rans, strict=True)]
     kept: list[Tensor] = []
     if save:
         for compiled, ran, made in zip(plan.directions, rans, hoisted, strict=True):
+            kept += [ran.output] if compiled.sink is not None else []
             kept += [ran.saved[n] for n in compiled.program.saved]
             kept += [ran.trajectories[s] for s in compiled.kept_states]
             kept += [made[n] for n in (*compiled.kept_streams, *compiled.kept_constants) if n in made]
@@ -80,6 +84,7 @@ def backward(
     rest, column, nothing = iter(kept), 0, tensors[0].new_empty(0)
     for compiled, place in zip(plan.directions, plan.places, strict=True):
         states, params = _own(compiled, place, tensors)
+        passed = next(rest) if compiled.sink is not None else None
         saved = {n: next(rest) for n in compiled.program.saved}
         trajectories = {s: next(rest) for s in compiled.kept_states}
         inner = compiled.hoist.reads
@@ -87,34 +92,66 @@ def backward(
         read = {n: streams.get(n, nothing) for n in compiled.streams}
         read |= {n: next(rest) for n in compiled.kept_streams if n in inner}
         held = {n: next(rest) if n in inner else constants[n] for n in compiled.kept_constants}
-        width = compiled.program.forward.outputs["output"].width
-        own = tensors[0] if output is None else output[:, column : column + width]
+        width = compiled.program.output_width
+        if passed is None and output is not None:
+            passed = output[:, column : column + width]
         column += width
-        if output is not None:
-            trajectories |= dict.fromkeys(compiled.outputs_are, own)
+        if passed is not None:
+            trajectories |= {s: passed.narrow(1, *at) for s, at in compiled.outputs_are.items()}
         loops.append(_loop(geometry, read, held, states, params, plan.reverse[len(loops)]))
-        rans.append(Ran(own, {}, saved, trajectories))
+        rans.append(Ran(tensors[0] if passed is None else passed, {}, saved, trajectories))
         wants.append(outer | _flagged(compiled, place, wanted))
+    sums = [Sums(names) for names in wants]
+    if grad_output is not None and any(c.sink is not None for c in plan.directions):
+        grad_output = _through_sinks(plan, rans, streams, [loop.params for loop in loops], grad_output, sums)
     found = _run_backward(plan, loops, rans, grad_output, grad_finals, wants, tensors[0].dtype)
     total = Sums(outer)
     grads: list[Tensor | None] = [None] * len(tensors)
-    for compiled, place, loop, gradients, names in zip(plan.directions, plan.places, loops, found, wants, strict=True):
-        sums = Sums(names)
-        sums.add_all(gradients.states)
-        sums.add_all(gradients.params)
+    for compiled, place, loop, gradients, own in zip(plan.directions, plan.places, loops, found, sums, strict=True):
+        own.add_all(gradients.states)
+        own.add_all(gradients.params)
         for values in (gradients.streams, gradients.constants):
-            sums.add_all({n: v for n, v in values.items() if n not in compiled.hoist.reads})
+            own.add_all({n: v for n, v in values.items() if n not in compiled.hoist.reads})
         hoisted = {n: v for n, v in (gradients.streams | gradients.constants).items() if n in compiled.hoist.reads}
         if hoisted:
-            compiled.hoist.add_gradients(geometry, streams, constants, loop.params, hoisted, sums)
-        total.add_all(sums.values)
+            compiled.hoist.add_gradients(geometry, streams, constants, loop.params, hoisted, own)
+        total.add_all(own.values)
         for n, name in enumerate((*compiled.program.states, *compiled.params), place[0]):
             if wanted[n]:
-                grads[n] = _shaped(sums.values.get(name), tensors[n])
+                grads[n] = _shaped(own.values.get(name), tensors[n])
     for n, name in enumerate(_outer_names(plan)):
         if wanted[n]:
             grads[n] = _shaped(total.values.get(name), tensors[n])
     return grads
+
+
+def _sunk(plan: Plan, rans: Sequence[Ran], streams: dict[str, Tensor], params: Sequence[dict[str, Tensor]]) -> Tensor:
+    """What the layer puts out, (N, D·w), from what the loops did."""
+    widths = [c.program.output_width for c in plan.directions]
+    output = fresh.empty(rans[0].output, rans[0].output.shape[0], sum(widths))
+    for compiled, ran, own, part in zip(plan.directions, rans, params, output.split(widths, 1), strict=True):
+        if compiled.sink is None:
+            part.copy_(ran.output)
+        else:
+            compiled.sink.run(ran.output, {**streams, **own}, part)
+    return output
+
+
+def _through_sinks(
+    plan: Plan,
+    rans: Sequence[Ran],
+    streams: dict[str, Tensor],
+    params: Sequence[dict[str, Tensor]],
+    grad_output: Tensor,
+    sums: Sequence[Sums],
+) -> Tensor:
+    """The gradient of what the loops put out, (N, ·); that of all else goes into ``sums``."""
+    parts, widths = [], [c.program.output_width for c in plan.directions]
+    outputs = grad_output.split(widths, dim=-1)
+    for compiled, ran, own, part, into in zip(plan.directions, rans, params, outputs, sums, strict=True):
+        sunk = compiled.sink
+        parts.append(part if sunk is None else sunk.gradient(ran.output, {**streams, **own}, part, into))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 def _run_backward(

@@ -163,4 +163,4 @@ def _own(plan: Plan, place: tuple[int, int, int], tensors: Sequence[Any]) -> lis
 
 
 def _widths(plan: Plan) -> list[int]:
-    return [c.program.forward.outputs["output"].width for c in plan.directions]
+    return [c.program.output_width for c in plan.directions]

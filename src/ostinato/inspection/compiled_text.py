@@ -22,10 +22,11 @@ def describe(compiled: Compiled, dtype: torch.dtype, code: bool = False) -> str:
     """
     program = compiled.program
     loop, before = flops(program.forward), flops(program.hoist)
+    after = "" if program.sink is None else f", {flops(program.sink):,} after it"
     passes = ", ".join(f"{name} {1000 * seconds:.0f}" for name, seconds in compiled.times.items())
     parts = [
         f"passes, ms: {passes}",
-        f"a step of one row: {loop:,} floating-point operations in the loop, {before:,} before it, for all steps",
+        f"a step of one row: {loop:,} floating-point operations in the loop, {before:,} before it{after}, for all steps",
         f"kept of a step of one row for the backward: {kept_bytes(compiled, dtype):,} bytes",
     ]
     for title, graph in (("parameters only", program.prepare), ("before the loop", program.hoist)):
@@ -34,6 +35,8 @@ def describe(compiled: Compiled, dtype: torch.dtype, code: bool = False) -> str:
     parts.append(f"the loop:\n{_indented(str(program.forward))}")
     if program.backward is not None:
         parts.append(f"the loop's backward:\n{_indented(str(program.backward.graph))}")
+    if program.sink is not None:
+        parts.append(f"after the loop:\n{_indented(str(program.sink))}")
     kernel = compiled.kernel(dtype)
     for title, text in (
         ("tiles and threads", kernels.schedule(kernel)),
@@ -63,7 +66,8 @@ def kept_bytes(compiled: Compiled, dtype: torch.dtype) -> int:
     if program.backward is None:
         return 0
     outputs, inner = program.forward.outputs, program.hoist.outputs
-    nodes = [outputs[name] for name in (*program.saved, *(f"new.{s}" for s in compiled.kept_states))]
+    nodes = [] if program.sink is None else [outputs["output"]]
+    nodes += [outputs[name] for name in (*program.saved, *(f"new.{s}" for s in compiled.kept_states))]
     nodes += [inner[name] for name in compiled.kept_streams if name in inner]
     return sum(node.width for node in nodes) * dtype.itemsize
 
