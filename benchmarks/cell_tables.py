@@ -18,9 +18,10 @@ from itertools import chain
 
 import torch
 
+import theirs
 from bench_cells import CUSTOM, NAMES, layer
 from report import Report, Table, Verdict, load, milliseconds, ratio
-from rivals import Unavailable, gemms, torchrecurrent_layer, try_compiled_loop
+from rivals import Unavailable, gemms, try_compiled_loop
 from timing import Contest, contest, geometric_mean, warm_seconds
 from torch_tables import averages
 from work import Module, Shape, agree, forward_and_gradients, inferrer, trainer
@@ -87,11 +88,11 @@ def _verdict(report: Report, found: dict[str, dict[Shape, float]], shapes: Seque
 def _twin(other: torch.nn.Module, cell: str, shape: Shape, engine: str) -> torch.nn.Module:
     """The same layer by another engine, on the same tensors."""
     twin = layer(cell, shape.input, shape.hidden, engine)
-    _share(other, twin)
+    share(other, twin)
     return twin
 
 
-def _share(source: torch.nn.Module, target: torch.nn.Module) -> None:
+def share(source: torch.nn.Module, target: torch.nn.Module) -> None:
     """Put the parameters of one module into another whose parameters come in the same order."""
     pairs = zip(list(source.parameters()), list(target.named_parameters()), strict=True)
     for parameter, (name, _) in pairs:
@@ -104,7 +105,7 @@ def _rivals(
 ) -> dict[str, tuple[Module, list[torch.Tensor]]]:
     """The loop over a compiled step and torchrecurrent's layer, with the parameters each trains; why one is missing."""
     single = CUSTOM[cell](loop.input_size, loop.hidden_size)
-    _share(loop, single)
+    share(loop, single)
     found: dict[str, tuple[Module, list[torch.Tensor]]] = {}
     try:
         if compiled:
@@ -114,8 +115,8 @@ def _rivals(
     except Unavailable as why:
         table.note(f"{NAMES[cell]} without a compiled step: {why}")
     try:
-        theirs = torchrecurrent_layer(cell, single)
-        found["torchrecurrent"] = (theirs, list(theirs.parameters()))
+        module, _ = theirs.layer(single)
+        found["torchrecurrent"] = (module, list(module.parameters()))
     except Unavailable as why:
         table.note(f"{NAMES[cell]} without torchrecurrent: {why}")
     return found

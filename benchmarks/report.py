@@ -126,7 +126,7 @@ class Report:
             )
         return lines
 
-    def store(self, stem: Path) -> None:
+    def store(self, stem: Path, *, say: bool = True) -> None:
         """Write ``stem``.json and ``stem``.md."""
         stem.parent.mkdir(parents=True, exist_ok=True)
         content = {
@@ -146,7 +146,31 @@ class Report:
             *(table.markdown() for table in self.tables),
         ]
         stem.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
-        print(f"\nstored in {stem.with_suffix('.json')} and {stem.with_suffix('.md')}")
+        if say:
+            print(f"\nstored in {stem.with_suffix('.json')} and {stem.with_suffix('.md')}")
+
+
+def resumed(stem: Path, machine: Machine, *, measures: bool = True) -> Report:
+    """A report that goes on where the one stored there was stopped.
+
+    Args:
+        measures: whether times will be added to it; else it stays that of the machine it was made on.
+
+    Raises:
+        SystemExit: they would be of another machine than those that are there.
+    """
+    path = stem.with_suffix(".json")
+    if not path.exists():
+        return Report(machine)
+    content = json.loads(path.read_text())
+    then, now = content["machine"], asdict(machine)
+    differ = [what for what in ("processor", "cores", "versions", "threads") if then[what] != now[what]]
+    if measures and differ:
+        raise SystemExit(
+            f"{path} has figures of other {' and '.join(differ)}: {', '.join(str(then[what]) for what in differ)}; "
+            "remove it to measure everything anew, or name another --out"
+        )
+    return Report(machine if measures else Machine(**then), lines=content["lines"])
 
 
 def ratio(value: float) -> str:
@@ -162,3 +186,9 @@ def milliseconds(result: Contest, name: str) -> str:
 
 def load(result: Contest) -> str:
     return percent(result.others) + (" !" if result.disturbed else "")
+
+
+def line_load(line: dict[str, Any]) -> str:
+    """The same of a stored row."""
+    disturbed = line["others"] is not None and line["others"] > NOISE
+    return percent(line["others"]) + (" !" if disturbed else "")

@@ -1,4 +1,5 @@
-"""What ours is measured against: ONNX Runtime, a loop over a compiled step, torchrecurrent, the best matrix product.
+"""What ours is measured against: ONNX Runtime, a loop over a compiled step, the best matrix product (theirs.py:
+torchrecurrent).
 
 Every rival runs on the same weights as ours. One that cannot run raises :class:`Unavailable`, with the reason.
 """
@@ -104,27 +105,6 @@ def try_compiled_loop(cell: ostinato.Cell, x: Tensor) -> Callable[[Tensor], Tens
     finally:
         cell.zero_grad(set_to_none=True)
     return run
-
-
-def torchrecurrent_layer(name: str, cell: ostinato.Cell) -> nn.Module:
-    """torchrecurrent's layer of the same cell, on copies of its weights; its gates lie in our order."""
-    try:
-        import torchrecurrent
-    except ImportError:
-        raise Unavailable("no torchrecurrent: pip install -c constraints.txt -e '.[bench]'") from None
-    known = {"peephole": "PeepholeLSTM", "mgu": "MGU"}
-    if name not in known:
-        raise Unavailable("torchrecurrent has no such cell")
-    # One bias, as ours: the other stays a buffer of zeros, which its step adds all the same.
-    layer = getattr(torchrecurrent, known[name])(cell.input_size, cell.hidden_size, recurrent_bias=False)
-    theirs = layer.cells[0]
-    with torch.no_grad():
-        theirs.weight_ih.copy_(cell.weight_ih)
-        theirs.weight_hh.copy_(cell.weight_hh)
-        theirs.bias_ih.copy_(cell.bias)
-        if name == "peephole":
-            theirs.weight_ph.copy_(cell.peephole.flatten())
-    return layer
 
 
 GEMM_SIZES = ((3200, 256, 512), (6400, 512, 1024), (1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 1024))

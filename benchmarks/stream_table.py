@@ -1,6 +1,7 @@
-"""Table 7: one step of ``ostinato.stream`` from Python against an ONNX Runtime session of one step.
+"""One step of ``ostinato.stream`` from Python, B 1, I = H = 128.
 
-B 1, I = H = 128, for LSTM, GRU and RNN. The bar: no slower.
+Table 7 of native.py: against an ONNX Runtime session of one step, for LSTM, GRU and RNN; the bar: no slower. Table 2 of
+library.py: of every cell, against a call of the cell in a loop of one's own, and beside the frame of an LSTM.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from torch import Tensor, nn
 
 import ostinato
 from bench_cells import NAMES
-from report import Report, Verdict, load, ratio
+from cell_tables import share
+from ostinato.cells import registry
+from report import Report, Table, Verdict, line_load, load, ratio
 from rivals import Unavailable, onnx_session
 from timing import contest
 from torch_tables import pair
 from work import Shape, agree
 
 WIDTH, STEPS, BAR = 128, 10, 1.0
+FRAME = Shape(1, 1, WIDTH, WIDTH)
 
 
 def stream(report: Report, cells: Sequence[str], engine: str, budget: float, threads: int) -> None:
@@ -73,3 +77,57 @@ def onnx_step(module: nn.Module, threads: int) -> Callable[[Any], Any]:
         return states[0]
 
     return step
+
+
+def frames_table(report: Report) -> Table:
+    return report.table(
+        f"2. One frame of a stream, B 1, I = H = {WIDTH}, over a call of the cell step by step",
+        *("cell", "call µs", "ours µs", "ours", "of an LSTM's frame", "others' load"),
+    )
+
+
+def frame(report: Report, budget: float, name: str) -> None:
+    """One row of it."""
+    torch.manual_seed(0)
+    layer = ostinato.Recurrent(name, WIDTH, WIDTH).eval()
+    cell = registry.find(name).cell(WIDTH, WIDTH).eval()
+    share(layer, cell)
+    frames = torch.randn(STEPS, 1, WIDTH)
+    by_hand, live = step_by_hand(cell), ostinato.stream(layer)
+    outputs = [torch.stack([step(x) for x in frames]) for step in (live.step, by_hand)]
+    agree(outputs[:1], outputs[1:], 1e-4)
+    lstm = ostinato.stream(ostinato.LSTM(WIDTH, WIDTH).eval())
+    calls = {"ours": partial(live.step, frames[0]), "lstm": partial(lstm.step, frames[0])}
+    result = contest(calls | {"the cell's call": partial(by_hand, frames[0])}, budget)
+    speeds = {"ours": result.ratio("the cell's call", "ours"), "lstm": result.ratio("ours", "lstm")}
+    report.line(2, name, FRAME, result, rival="the cell's call", engine=live.engine, **speeds)
+
+
+def step_by_hand(cell: ostinato.Cell) -> Callable[[Tensor], Tensor]:
+    """A call of the cell a frame, each frame's states carried to the next."""
+    states: Any = None
+
+    def step(x: Tensor) -> Tensor:
+        nonlocal states
+        with torch.no_grad():
+            result = cell(x, states)
+        if cell.separate_output:
+            output, states = result
+            return output
+        states = result
+        return result[0] if isinstance(result, tuple) else result
+
+    return step
+
+
+def fill_frames(report: Report, table: Table) -> None:
+    """The rows of it from the lines that are there."""
+    lines = sorted((line for line in report.lines if line["table"] == 2), key=lambda line: line["cell"])
+    table.rows = []
+    for line in lines:
+        times = (f"{line['seconds'][name] * 1e6:.1f}" for name in (line["rival"], "ours"))
+        table.rows.append((line["cell"], *times, ratio(line["ours"]), ratio(line["lstm"]), line_load(line)))
+    table.notes = [note for note in table.notes if note.startswith("FAILED")]
+    table.notes += [
+        f"{line['cell']} runs in the {line['engine']} engine" for line in lines if line["engine"] != "native"
+    ]

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
-
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Import a file of benchmarks/ as its scripts do."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module
 
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
@@ -34,18 +23,6 @@ def test_onnx_runtime_computes_what_torch_does(load, kind: str) -> None:
     step = load("stream_table").onnx_step(module, 1)
     steps = [torch.from_numpy(step(frame.numpy()[None, :1]))[0] for frame in x]
     torch.testing.assert_close(torch.stack(steps), module(x[:, :1])[0].detach(), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["peephole", "mgu"])
-def test_torchrecurrent_computes_what_the_cell_does(load, name: str) -> None:
-    pytest.importorskip("torchrecurrent")
-    cells, rivals = load("bench_cells"), load("rivals")
-    layer = cells.layer(name, 5, 7, "loop")
-    single = cells.CUSTOM[name](5, 7)
-    load("cell_tables")._share(layer, single)
-    x = torch.randn(4, 3, 5)
-    theirs = rivals.torchrecurrent_layer(name, single)
-    torch.testing.assert_close(theirs(x)[0], layer(x)[0])
 
 
 def test_gates_are_counted_as_the_weights_have_them(load) -> None:
