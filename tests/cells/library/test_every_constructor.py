@@ -19,8 +19,11 @@ FIRST = ("input_size", "hidden_size", "bias")
 POSITIONAL_IN_TORCH = {"nonlinearity"}
 
 OTHER_OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
+    "fast-grnn": ({"input_rank": 2}, {"recurrent_rank": 3}),
+    "fast-rnn": ({"input_rank": 2}, {"recurrent_rank": 3}),
     "lstm": ({"proj_size": 3},),
     "mogrifier-lstm": ({"rank": 2},),
+    "scrn": ({"proj_size": 3},),
 }
 """Those that are neither flags nor names and bring parameters of their own."""
 

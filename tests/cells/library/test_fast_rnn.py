@@ -14,7 +14,7 @@ RANKS = [{}, {"input_rank": 2}, {"recurrent_rank": 3}, {"input_rank": 3, "recurr
 
 def matrix(w, name: str):
     whole = f"weight_{name}"
-    return w[whole] if whole in w else w[f"{whole}_left"] @ w[f"{whole}_right"]
+    return w[whole] if whole in w else w[f"{whole}_u"] @ w[f"{whole}_v"]
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -57,7 +57,7 @@ def test_where_the_numbers_begin() -> None:
 def test_a_product_of_thin_matrices_begins_as_spread_as_a_whole_one() -> None:
     cell = FastRNNCell(300, 400, input_rank=16, recurrent_rank=16)
     for name in ("ih", "hh"):
-        product = getattr(cell, f"weight_{name}_left") @ getattr(cell, f"weight_{name}_right")
+        product = getattr(cell, f"weight_{name}_u") @ getattr(cell, f"weight_{name}_v")
         assert product.std().item() == pytest.approx((1 / 3 / 400) ** 0.5, rel=0.1)
 
 

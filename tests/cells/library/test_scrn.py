@@ -42,7 +42,7 @@ def test_the_output_matrices() -> None:
         h, s = states_of(w, x, h, s, 0.8)
         return h @ w["weight_ho"].T + s @ w["weight_so"].T, h, s
 
-    assert_follows(SCRNCell(4, H, context_size=C, alpha=0.8, output_size=2), step)
+    assert_follows(SCRNCell(4, H, context_size=C, alpha=0.8, proj_size=2), step)
 
 
 def test_an_adaptive_alpha_begins_where_it_is_told() -> None:
@@ -56,7 +56,7 @@ def test_the_usual_context(hidden: int, context: int) -> None:
 
 
 def test_the_last_layer_alone_has_output_matrices() -> None:
-    layer = ostinato.Recurrent(SCRNCell, 4, H, num_layers=2, context_size=C, output_size=2)
+    layer = ostinato.Recurrent(SCRNCell, 4, H, num_layers=2, context_size=C, proj_size=2)
     output, (h, s) = layer(torch.randn(7, 2, 4))
     assert output.shape == (7, 2, 2)
     assert (h.shape, s.shape) == ((2, 2, H), (2, 2, C))
@@ -77,7 +77,7 @@ def test_torchrecurrents_hidden_layer_where_nothing_is_fed_back() -> None:
     """It feeds its output back as h: from zeros, in the first step, its two layers are ours with U and V."""
     torchrecurrent = pytest.importorskip("torchrecurrent")
     theirs = torchrecurrent.SCRNCell(4, H, bias=False, recurrent_bias=False, context_bias=False, alpha=0.7).double()
-    ours = SCRNCell(4, H, bias=False, context_size=H, alpha=0.7, output_size=H, dtype=torch.float64)
+    ours = SCRNCell(4, H, bias=False, context_size=H, alpha=0.7, proj_size=H, dtype=torch.float64)
     with torch.no_grad():
         ours.weight_ih.copy_(theirs.weight_ih)
         for name, half in (("weight_hh", theirs.weight_hh[:H]), ("weight_ho", theirs.weight_hh[H:])):

@@ -47,8 +47,8 @@ class FastCell(Cell):
             if rank is None:
                 self.register_parameter(f"weight_{name}", parameter(hidden_size, width))
             else:
-                self.register_parameter(f"weight_{name}_left", parameter(hidden_size, rank))
-                self.register_parameter(f"weight_{name}_right", parameter(rank, width))
+                self.register_parameter(f"weight_{name}_u", parameter(hidden_size, rank))
+                self.register_parameter(f"weight_{name}_v", parameter(rank, width))
         self.bias_ih = parameter(self.biases * hidden_size) if bias else None
         for name in self._scalars:
             self.register_parameter(name, parameter(1))
@@ -59,7 +59,7 @@ class FastCell(Cell):
         for name, value in self.named_parameters(recurse=False):
             if name in self._scalars:
                 nn.init.constant_(value, self._scalars[name])
-            elif name.endswith("_left") and not value.is_meta:
+            elif name.endswith("_u") and not value.is_meta:
                 # So that the product of the two is spread as a whole matrix is.
                 bound = math.sqrt(3 / value.shape[1])
                 nn.init.uniform_(value, -bound, bound)
@@ -68,7 +68,7 @@ class FastCell(Cell):
         """W x or U h."""
         if rank is None:
             return linear(value, getattr(self, f"weight_{name}"))
-        return linear(linear(value, getattr(self, f"weight_{name}_right")), getattr(self, f"weight_{name}_left"))
+        return linear(linear(value, getattr(self, f"weight_{name}_v")), getattr(self, f"weight_{name}_u"))
 
 
 @known("fast-rnn", "FastRNN", 2018)
@@ -97,8 +97,8 @@ class FastRNNCell(FastCell):
 
     Parameters:
         weight_ih (H, I), weight_hh (H, H), bias_ih (H), alpha (1), beta (1). With a rank K, weight_ih is the product
-        of weight_ih_left (H, K) and weight_ih_right (K, I), weight_hh that of weight_hh_left (H, K) and
-        weight_hh_right (K, H).
+        of weight_ih_u (H, K) and weight_ih_v (K, I), weight_hh that of weight_hh_u (H, K) and
+        weight_hh_v (K, H).
 
     Paper:
         A. Kusupati, M. Singh, K. Bhatia, A. Kumar, P. Jain, M. Varma, FastGRNN: a fast, accurate, stable and tiny
@@ -167,8 +167,8 @@ class FastGRNNCell(FastCell):
 
     Parameters:
         weight_ih (H, I), weight_hh (H, H), bias_ih (2·H) with :math:`b_z` and :math:`b_h`, zeta (1), nu (1). With a
-        rank K, weight_ih is the product of weight_ih_left (H, K) and weight_ih_right (K, I), weight_hh that of
-        weight_hh_left (H, K) and weight_hh_right (K, H).
+        rank K, weight_ih is the product of weight_ih_u (H, K) and weight_ih_v (K, I), weight_hh that of
+        weight_hh_u (H, K) and weight_hh_v (K, H).
 
     Paper:
         A. Kusupati, M. Singh, K. Bhatia, A. Kumar, P. Jain, M. Varma, FastGRNN: a fast, accurate, stable and tiny
