@@ -135,13 +135,20 @@ def _centred(m: Maths, x: Node) -> Node:
 
 def inverse_deviation(m: Maths, x: Node, eps: float) -> Node:
     """One over the standard deviation that a layer norm divides by."""
-    centred = _centred(m, x)
-    variance = m("div", m.reduced("sum", m("mul", centred, centred)), float(x.shape[-1]))
-    return m("rsqrt", m("add", variance, eps))
+    return inverse_root(m, _centred(m, x), eps)
 
 
 def _layer_norm(m: Maths, x: Node, eps: float) -> Node:
     return m("mul", _centred(m, x), m.build.broadcast(inverse_deviation(m, x, eps), x.shape))
+
+
+def inverse_root(m: Maths, x: Node, eps: float) -> Node:
+    """One over the root of the mean square that a root-mean-square norm divides by."""
+    return m("rsqrt", m("add", m("div", m.reduced("sum", m("mul", x, x)), float(x.shape[-1])), eps))
+
+
+def _rms_norm(m: Maths, x: Node, eps: float) -> Node:
+    return m("mul", x, m.build.broadcast(inverse_root(m, x, eps), x.shape))
 
 
 def _same(m: Maths, x: Node, **attrs: Any) -> Node:
@@ -166,6 +173,7 @@ FORMULAS: dict[str, Callable[..., Node]] = {
     "logsumexp": _logsumexp,
     "norm": _norm,
     "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
     "detach": _same,
     "clip_gradient": _same,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ostinato.compiler.expand import inverse_deviation
+from ostinato.compiler.expand import inverse_deviation, inverse_root
 from ostinato.compiler.graph import Builder, Graph, Node, Shape
 from ostinato.compiler.interpret import COMPOSITE, POINTWISE
 from ostinato.compiler.maths import Maths
@@ -260,6 +260,15 @@ def _layer_norm(build: Builder, node: Node, grad: Node) -> Grads:
     return (build.pointwise("mul", centred, build.broadcast(inverse, node.shape)),)
 
 
+def _rms_norm(build: Builder, node: Node, grad: Node) -> Grads:
+    """``(grad - y · mean(grad · y)) / root of the mean square``."""
+    value = node.inputs[0]
+    product = build.pointwise("mul", _last(build, build.pointwise("mul", grad, node)), build.const(1 / value.shape[-1]))
+    rest = build.pointwise("sub", grad, build.pointwise("mul", node, build.broadcast(product, node.shape)))
+    inverse = inverse_root(Maths(build), value, node["eps"])
+    return (build.pointwise("mul", rest, build.broadcast(inverse, node.shape)),)
+
+
 def _clip(build: Builder, node: Node, grad: Node) -> Grads:
     limit = node["limit"]
     low = build.pointwise("maximum", grad, build.const(-limit))
@@ -280,6 +289,7 @@ RULES: dict[str, Callable[[Builder, Node, Node], Grads]] = {
     "logsumexp": _logsumexp,
     "norm": _norm,
     "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
     "detach": lambda build, node, grad: (None,),
     "clip_gradient": _clip,
 }

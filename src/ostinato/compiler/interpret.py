@@ -181,6 +181,7 @@ NORMALISING: dict[str, Callable[[Node, Tensor], Tensor]] = {
     "logsumexp": lambda node, v: torch.logsumexp(v, dim=-1, keepdim=True),
     "norm": lambda node, v: torch.linalg.vector_norm(v, dim=-1, keepdim=True),
     "layer_norm": lambda node, v: F.layer_norm(v, node.shape[-1:], eps=node["eps"]),
+    "rms_norm": lambda node, v: F.rms_norm(v, node.shape[-1:], eps=node["eps"]),
 }
 """Over the last axis; differentiated as torch does it, and then expanded (``expand.py``). No weights of their own."""
 

@@ -156,14 +156,18 @@ def layer_norm(
     m: Maker, v: Value, shape: Sequence[int], weight: Value | None, bias: Value | None, eps: float
 ) -> tuple[Value | None, ...]:
     """Over the last axes, as one; the gain and the bias are products and sums of their own."""
+    return scaled_and_moved(m, normalised(m, "layer_norm", v, shape, eps), weight, bias), None, None
+
+
+def normalised(m: Maker, op: str, v: Value, shape: Sequence[int], eps: float) -> Value:
+    """A norm over the last axes, as one axis."""
     count = len(shape)
     for d in range(v.dim - count, v.dim):
         m.feature(v, d, "normalises over")
     sizes = v.sizes(m.rows)
     flat = v if count == 1 else m.view(v, [*sizes[: v.dim - count], math.prod(shape)])
-    value = last(m, "layer_norm", flat, flat.dim - 1, eps=float(eps))
-    value = value if count == 1 else m.view(value, sizes)
-    return scaled_and_moved(m, value, weight, bias), None, None
+    value = last(m, op, flat, flat.dim - 1, eps=float(eps))
+    return value if count == 1 else m.view(value, sizes)
 
 
 def by_channel(m: Maker, v: Value, weight: Value | None) -> Value | None:
@@ -217,11 +221,8 @@ def batch_norm(
 
 
 def rms_norm(m: Maker, v: Value, shape: Sequence[int], weight: Value | None = None, eps: Any = None) -> Any:
-    dims = list(range(v.dim - len(shape), v.dim))
     small = torch.finfo(m.dtype).eps if eps is None else float(eps)
-    scale = m.point("rsqrt", m.point("add", mean(m, m.point("mul", v, v), dims, True), small))
-    value = m.point("mul", v, scale)
-    return (value if weight is None else m.point("mul", value, weight)), None
+    return scaled_and_moved(m, normalised(m, "rms_norm", v, shape, small), weight, None), None
 
 
 def whether(op: str, doing: str) -> Callable[..., Value]:

@@ -31,6 +31,7 @@ ATTRIBUTES = {
     "permute": {"dims"},
     "clip_gradient": {"limit"},
     "layer_norm": {"eps"},
+    "rms_norm": {"eps"},
     "aten": {"target", "args", "kwargs", "result"},
     **{name: {"axes"} for name in REDUCTIONS},
     "softplus": {"beta", "threshold"},
