@@ -24,6 +24,7 @@ ATTRS = {
     "hardtanh": [{"min_val": -0.5, "max_val": 0.7}],
     "clamp": [{"min": -0.5, "max": 0.7}, {"min": 0.1}, {"max": 0.2}],
     "layer_norm": [{"eps": 1e-5}],
+    "rms_norm": [{"eps": 1e-5}],
 }
 
 
