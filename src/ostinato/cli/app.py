@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ostinato.cli.cells import cells
 from ostinato.cli.compare import compare_command
 from ostinato.cli.demo import demo
 from ostinato.cli.evaluate import evaluate
@@ -22,7 +23,7 @@ app = typer.Typer(
     name="ostinato",
     help="Recurrent networks that you can read, change, and still run at full speed.\n\n"
     "Begin with `ostinato demo`, or with a file of your own: `ostinato train FILE`. What files may hold: "
-    "`ostinato formats`.\n\n"
+    "`ostinato formats`. Which cells there are: `ostinato cells`.\n\n"
     "Any command takes --debug, which shows where an error came from.",
     no_args_is_help=True,
     add_completion=False,
@@ -61,5 +62,6 @@ app.command(
 )(_begin)
 app.command("sample")(sample)
 app.command("formats")(formats)
+app.command("cells")(cells)
 app.command("demo")(demo)
 app.command("examples", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(examples)

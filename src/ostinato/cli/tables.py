@@ -11,14 +11,14 @@ WIDEST = 24
 """Columns of a nested table that are still shown; a larger one is for ``--format json``."""
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """A table on the standard output, numbers to the right."""
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None, left: int = 1) -> None:
+    """A table on the standard output: the first ``left`` columns, texts, to the left, numbers to the right."""
     box, table_module = need("rich.box"), need("rich.table")
     table = table_module.Table(
         title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
     )
     for number, name in enumerate(header):
-        table.add_column(_literal(name), justify="left" if number == 0 else "right", no_wrap=number > 0)
+        table.add_column(_literal(name), justify="left" if number < left else "right", no_wrap=number > 0)
     for row in rows:
         table.add_row(*map(_literal, row))
     printer().print(table)
