@@ -21,6 +21,8 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 def operator(cell: Cell) -> str | None:
     """The name of torch's operator that computes this very cell, or None. A subclass may change the step: None."""
+    if getattr(cell, "recurrent_rank", None) is not None or getattr(cell, "heads", 1) != 1:
+        return None
     if type(cell) is LSTMCell:
         return "lstm"
     if type(cell) is GRUCell:

@@ -33,6 +33,7 @@ BY_RULE = {
     "aten": Choice("aten", "torch has a fused kernel for this cell"),
     "native": Choice("native", "the cell's step is compiled"),
 }
+NOT_TORCHS = "is not one of torch's own cells, or has options that those have not"
 KEEPS_ALL = "torch's fused kernels keep every step, and recompute='chunks' asks for less"
 OWN = Choice("native", "the cell's step is compiled; short and small calls run in torch's fused kernel")
 
@@ -130,7 +131,7 @@ def choose(
         return ASKED["loop"]
     recompute = recompute and torch.is_grad_enabled()
     if asked_for == "aten":
-        against = f"{cell} is not one of torch's own cells" if operator is None else aten.why_not(input)
+        against = f"{cell} {NOT_TORCHS}" if operator is None else aten.why_not(input)
         against = KEEPS_ALL if recompute and against is None else against
         return ASKED["aten"] if against is None else _impossible("aten", against)
     if asked_for == "native":

@@ -27,8 +27,8 @@ THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 
 _LAYER_OPTIONS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _CELL_OPTIONS = ("input_size", "hidden_size", "bias")
-BEYOND_TORCH: dict[str, Any] = {"weight_dropout": 0.0}
-"""A layer's options that torch.nn's have not, with the value at which they do nothing."""
+BEYOND_TORCH: dict[str, Any] = {"weight_dropout": 0.0, "recurrent_rank": None, "heads": 1}
+"""Options of a layer or its cells that torch.nn's have not, with the value at which they do nothing."""
 
 _EXTRA = {nn.RNN: ("nonlinearity",), nn.RNNCell: ("nonlinearity",), nn.LSTM: ("proj_size",)}
 
@@ -103,8 +103,9 @@ def to_torch(layer: nn.Module) -> nn.Module:
         raise InvalidValue(f"to_torch: torch.nn has one width for all layers, got hidden_size={layer.hidden_size}")
     if getattr(layer, "initial_state", "zeros") != "zeros":
         raise InvalidValue("to_torch: torch.nn begins at zeros; this layer has an initial_state of its own")
+    of_cells = getattr(layer, "cell_options", {})
     for option, default in BEYOND_TORCH.items():
-        if (value := getattr(layer, option, default)) != default:
+        if (value := of_cells.get(option, getattr(layer, option, default))) != default:
             raise InvalidValue(f"to_torch: torch.nn has no {option}, and this layer has {option}={value!r}")
     if isinstance(layer, LSTMCell) and layer.proj_size:
         raise InvalidValue("to_torch: torch.nn.LSTMCell has no projection; torch.nn.LSTM has: use ostinato.LSTM")

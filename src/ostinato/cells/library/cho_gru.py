@@ -40,13 +40,10 @@ class ChoGRUCell(GRUCell):
     """
 
     def step(self, x: Tensor, h: Tensor) -> Any:
-        keep = 2 * self.hidden_size
-        w_rz, w_n = self.weight_hh[:keep], self.weight_hh[keep:]
-        b_rz, b_n = (None, None) if self.bias_hh is None else (self.bias_hh[:keep], self.bias_hh[keep:])
         x_r, x_z, x_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=-1)
-        h_r, h_z = linear(h, w_rz, b_rz).chunk(2, dim=-1)
+        h_r, h_z = self.from_state(h, stop=2).chunk(2, dim=-1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
-        n = self.candidate(torch.tanh(x_n + linear(r * h, w_n, b_n)))
+        n = self.candidate(torch.tanh(x_n + self.from_state(r * h, first=2)))
         h = (1 - z) * n + z * h
         return h

@@ -34,9 +34,12 @@ class RNNCell(StackedCell):
         bias: with ``bias_ih`` and ``bias_hh``.
         nonlinearity: f, ``"tanh"`` or ``"relu"``.
         recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws ``weight_hh`` orthogonal (Saxe et al. 2014).
+        recurrent_rank: r, for a recurrent weight of low rank, :math:`W_{hh} = U V`.
+        heads: n, for a block-diagonal recurrent weight: n groups of units, each with its own part of h alone.
 
     Parameters:
-        weight_ih (H, I), weight_hh (H, H), bias_ih (H), bias_hh (H).
+        weight_ih (H, I), weight_hh (H, H), bias_ih (H), bias_hh (H). With a rank weight_hh_u, U of H × r, and
+        weight_hh_v, V of r × H, stand for weight_hh; with heads it has n × H/n × H/n.
 
     Paper:
         J. L. Elman, Finding structure in time, Cognitive Science 14, 1990.
@@ -62,14 +65,18 @@ class RNNCell(StackedCell):
         dtype: Any = None,
         *,
         recurrent_init: Init = "uniform",
+        recurrent_rank: int | None = None,
+        heads: int = 1,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
+        super().__init__(
+            input_size, hidden_size, bias, device, dtype, recurrent_init, recurrent_rank=recurrent_rank, heads=heads
+        )
         self.nonlinearity = checks.one_of("nonlinearity", nonlinearity, NONLINEARITIES)
         self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         f = NONLINEARITIES[self.nonlinearity]
-        h = f(linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh))
+        h = f(linear(x, self.weight_ih, self.bias_ih) + self.from_state(h))
         return h
 
 

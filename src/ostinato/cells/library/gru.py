@@ -32,9 +32,13 @@ class GRUCell(StackedCell):
         hidden_size: H.
         bias: with ``bias_ih`` and ``bias_hh``.
         recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws each gate of ``weight_hh`` orthogonal.
+        recurrent_rank: r, for a recurrent weight of low rank, :math:`W_{hh} = U V`.
+        heads: n, for a block-diagonal recurrent weight: n groups of units, each with its own part of h alone.
 
     Parameters:
-        weight_ih (3·H, I), weight_hh (3·H, H), bias_ih (3·H), bias_hh (3·H).
+        weight_ih (3·H, I), weight_hh (3·H, H), bias_ih (3·H), bias_hh (3·H). With a rank weight_hh_u, U of
+        3·H × r, and weight_hh_v, V of r × H, stand for weight_hh; with heads it has n × 3·H/n × H/n, the gates stacked
+        in each head.
 
     Papers:
         K. Cho et al., Learning phrase representations using RNN encoder-decoder for statistical machine
@@ -58,13 +62,17 @@ class GRUCell(StackedCell):
         dtype: Any = None,
         *,
         recurrent_init: Init = "uniform",
+        recurrent_rank: int | None = None,
+        heads: int = 1,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
+        super().__init__(
+            input_size, hidden_size, bias, device, dtype, recurrent_init, recurrent_rank=recurrent_rank, heads=heads
+        )
         self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         x_r, x_z, x_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=-1)
-        h_r, h_z, h_n = linear(h, self.weight_hh, self.bias_hh).chunk(3, dim=-1)
+        h_r, h_z, h_n = self.from_state(h).chunk(3, dim=-1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
         n = self.candidate(torch.tanh(x_n + r * h_n))

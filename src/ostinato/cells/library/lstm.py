@@ -38,9 +38,13 @@ class LSTMCell(StackedCell):
         forget_bias: the forget gate's bias to begin with (``bias_hh``'s part is zero then); torch's draw if None.
             1 keeps early gradients alive (Gers et al. 2000; Jozefowicz et al. 2015).
         recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws each gate of ``weight_hh`` orthogonal.
+        recurrent_rank: r, for a recurrent weight of low rank, :math:`W_{hh} = U V`.
+        heads: n, for a block-diagonal recurrent weight: n groups of units, each with its own part of h alone.
 
     Parameters:
-        weight_ih (4·H, I), weight_hh (4·H, P or H), bias_ih (4·H), bias_hh (4·H), weight_hr (P, H).
+        weight_ih (4·H, I), weight_hh (4·H, P or H), bias_ih (4·H), bias_hh (4·H), weight_hr (P, H). With a rank
+        weight_hh_u, U of 4·H × r, and weight_hh_v, V of r × P or H, stand for weight_hh; with heads it has n × 4·H/n ×
+        P/n or H/n, the gates stacked in each head.
 
     Papers:
         S. Hochreiter, J. Schmidhuber, Long short-term memory, Neural Computation 9, 1997; the forget gate:
@@ -72,9 +76,21 @@ class LSTMCell(StackedCell):
         proj_size: int = 0,
         forget_bias: float | None = None,
         recurrent_init: Init = "uniform",
+        recurrent_rank: int | None = None,
+        heads: int = 1,
     ) -> None:
         width = _proj_size(proj_size, checks.size("hidden_size", hidden_size)) or hidden_size
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init, width)
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            device,
+            dtype,
+            recurrent_init,
+            width,
+            recurrent_rank=recurrent_rank,
+            heads=heads,
+        )
         self.proj_size = proj_size
         self.forget_bias = checks.first_bias("forget_bias", forget_bias, bias)
         kind = {"device": device, "dtype": dtype}
@@ -94,7 +110,7 @@ class LSTMCell(StackedCell):
                 self.bias_hh[forget] = 0.0
 
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> Any:
-        gates = linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
+        gates = linear(x, self.weight_ih, self.bias_ih) + self.from_state(h)
         i, f, g, o = gates.chunk(4, dim=-1)
         i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), self.candidate(torch.tanh(g)), torch.sigmoid(o)
         c = f * c + i * g
