@@ -49,8 +49,9 @@ class MCLSTMCell(Cell):
         redistribution: ``"fixed"`` or ``"time-varying"``; the second brings (A + H)·H² weights.
 
     Parameters:
-        weight_ah (G, A), weight_ch (G, H), bias_ch (G), redistribution_matrix = :math:`B_r` (H, H); G is (M + 1)·H, and
-        H² more where R varies, in the order o, i, R.
+        weight_ah (M·H + H, A) or (H² + M·H + H, A), weight_ch (M·H + H, H) or (H² + M·H + H, H),
+        bias_ch (M·H + H) or (H² + M·H + H), redistribution_matrix = :math:`B_r` (H, H). The rows are those of o, of i,
+        and of R where it varies.
 
     Paper:
         P.-J. Hoedt, F. Kratzert, D. Klotz, C. Halmich, M. Holzleitner, G. Nearing, S. Hochreiter, G. Klambauer,
