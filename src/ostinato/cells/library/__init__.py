@@ -32,6 +32,7 @@ from ostinato.cells.library.minimal_rnn import MinimalRNNCell
 from ostinato.cells.library.miru import MiRU1Cell, MiRU2Cell
 from ostinato.cells.library.mogrifier_lstm import MogrifierLSTMCell
 from ostinato.cells.library.multiplicative_lstm import MultiplicativeLSTMCell
+from ostinato.cells.library.multiplicative_rnn import MultiplicativeGRUCell, MultiplicativeRNNCell
 from ostinato.cells.library.mut import MUT1Cell, MUT2Cell, MUT3Cell
 from ostinato.cells.library.nas import NASCell
 from ostinato.cells.library.original_lstm import OriginalLSTMCell
@@ -43,6 +44,7 @@ from ostinato.cells.library.rhn import RHNCell
 from ostinato.cells.library.scrn import SCRNCell
 from ostinato.cells.library.sgrn import SGRNCell
 from ostinato.cells.library.sgu import DSGUCell, SGUCell
+from ostinato.cells.library.slstm import SLSTMCell
 from ostinato.cells.library.sru import SRUCell
 from ostinato.cells.library.star import STARCell
 from ostinato.cells.library.strongly_typed import TGRUCell, TLSTMCell, TRNNCell
@@ -88,7 +90,9 @@ __all__ = [
     "MinLSTMCell",
     "MinimalRNNCell",
     "MogrifierLSTMCell",
+    "MultiplicativeGRUCell",
     "MultiplicativeLSTMCell",
+    "MultiplicativeRNNCell",
     "NASCell",
     "NBRCell",
     "OriginalLSTMCell",
@@ -101,6 +105,7 @@ __all__ = [
     "SCRNCell",
     "SGRNCell",
     "SGUCell",
+    "SLSTMCell",
     "SRUCell",
     "STARCell",
     "TGRUCell",
