@@ -111,6 +111,9 @@ class FastRNNCell(FastCell):
 
     biases = 1
 
+    alpha: nn.Parameter
+    beta: nn.Parameter
+
     def __init__(
         self,
         input_size: int,
@@ -180,6 +183,9 @@ class FastGRNNCell(FastCell):
     """
 
     biases = 2
+
+    zeta: nn.Parameter
+    nu: nn.Parameter
 
     def __init__(
         self,

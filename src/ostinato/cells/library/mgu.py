@@ -92,12 +92,16 @@ class MGUCell(Cell):
             x_f, x_n = linear(x, self.weight_ih, self.bias_ih).chunk(2, dim=-1)
             f = torch.sigmoid(x_f + linear(h, w_hf))
         else:
-            b_f, b_n = (None, None) if self.bias_ih is None else self._biases(self.bias_ih)
+            b_f, b_n = self._biases()
             x_n = linear(x, self.weight_ih, b_n)
-            f = torch.sigmoid(b_f.expand_as(h) if self.form == "mgu3" else linear(h, w_hf, b_f))
+            f = torch.sigmoid(linear(h, w_hf, b_f) if b_f is None or len(w_hf) else b_f.expand_as(h))
         n = self.candidate(torch.tanh(x_n + linear(f * h, w_hn)))
         h = (1 - f) * h + f * n
         return h
 
-    def _biases(self, bias: Tensor) -> tuple[Tensor | None, Tensor]:
-        return (bias[: -self.hidden_size] if self.form != "mgu2" else None), bias[-self.hidden_size :]
+    def _biases(self) -> tuple[Tensor | None, Tensor | None]:
+        """Of the gate and of the candidate, where the gate reads no x."""
+        if self.bias_ih is None:
+            return None, None
+        b_f, b_n = self.bias_ih[: -self.hidden_size], self.bias_ih[-self.hidden_size :]
+        return b_f if len(b_f) else None, b_n
