@@ -82,8 +82,8 @@ def test_the_first_argument_is_a_cell() -> None:
             ostinato.Recurrent(wrong, 4, 5)
     with pytest.raises(errors.InvalidType, match=r"has no option 'bias'; it has: none"):
         ostinato.Recurrent(PeepholeLSTMCell, 4, 5, bias=False)
-    with pytest.raises(errors.InvalidType, match=r"has no option 'zoneout'"):
-        ostinato.Recurrent(ostinato.LSTMCell, 4, 5, zoneout=0.1)
+    with pytest.raises(errors.InvalidType, match=r"no option 'zonout'.*did you mean 'zoneout'"):
+        ostinato.Recurrent(ostinato.LSTMCell, 4, 5, zonout=0.1)
     with pytest.raises(errors.InvalidType, match=r"no option 'droput'.*did you mean 'dropout'"):
         ostinato.Recurrent(ostinato.LSTMCell, 4, 5, droput=0.1)
     with pytest.raises(errors.InvalidValue, match=r"names 2 layers and num_layers is 3"):

@@ -64,8 +64,12 @@ def take_over(layer: nn.Module, cell: Cell, suffix: str) -> Slot:
     return slot
 
 
-def bind(slot: Slot, layer: nn.Module) -> Cell:
-    """The cell on the layer's effective values, in the layer's mode; assigning to it is refused (steps are pure)."""
+def bind(slot: Slot, layer: nn.Module, kind: type[Cell] | None = None) -> Cell:
+    """The cell on the layer's effective values, in the layer's mode; assigning to it is refused (steps are pure).
+
+    Args:
+        kind: a class derived from the cell's own, to stand in its place.
+    """
     suffix = slot.suffix
     parameters: dict[str, Any] = {name: getattr(layer, name + suffix) for name in slot.parameters}
     parameters.update(dict.fromkeys(slot.absent))
@@ -73,7 +77,7 @@ def bind(slot: Slot, layer: nn.Module) -> Cell:
     own = modules.pop("parametrizations", None)
     if own is not None:
         parameters.update({name: tensor() for name, tensor in own.items()})
-    bound = _view(slot.template, parameters, {n: _read_once(m) for n, m in modules.items()})
+    bound = _view(slot.template, parameters, {n: _read_once(m) for n, m in modules.items()}, kind)
     bound.__dict__["_buffers"] = {name: getattr(layer, name + suffix) for name in slot.buffers}
     bound.__dict__["training"] = layer.training
     if layer.training and (drops := vars(layer).get("_weight_drops")):
@@ -131,8 +135,10 @@ def _drop(bound: Cell, drops: Drops) -> None:
         owner._parameters[name] = dropout(owner._parameters[name], part, training=True)
 
 
-def _view(module: Any, parameters: dict[str, Any], modules: dict[str, nn.Module]) -> Any:
-    view: Any = object.__new__(parametrize.type_before_parametrizations(module))
+def _view(
+    module: Any, parameters: dict[str, Any], modules: dict[str, nn.Module], kind: type[nn.Module] | None = None
+) -> Any:
+    view: Any = object.__new__(kind or parametrize.type_before_parametrizations(module))
     view.__dict__.update(module.__dict__)
     view.__dict__.update(_parameters=parameters, _modules=modules)
     return view

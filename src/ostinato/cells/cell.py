@@ -100,6 +100,11 @@ class Cell(nn.Module):
         return (self.hidden_size,) * len(self.state_names)
 
     @property
+    def candidate_size(self) -> int:
+        """The width of what the step passes through :meth:`candidate`; H unless a cell says otherwise."""
+        return self.hidden_size
+
+    @property
     def output_size(self) -> int:
         """The width of what a layer of this cell puts out: that of the first state."""
         if self.separate_output:

@@ -12,7 +12,11 @@ from torch.overrides import TorchFunctionMode
 
 from ostinato.compiler.refusal import Refused
 
-LIBRARIES = tuple(os.path.dirname(os.path.abspath(f)) + os.sep for f in (torch.__file__, __file__))
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIBRARIES = (
+    os.path.dirname(os.path.abspath(torch.__file__)) + os.sep,
+    *(os.path.join(PACKAGE, own) + os.sep for own in ("compiler", "layers")),
+)
 """Where a line is not the user's."""
 
 TRACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "trace.py")

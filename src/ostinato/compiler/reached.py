@@ -123,7 +123,9 @@ class Reach:
             self._class(type(module), of_module=True)
 
     def own(self, module: str | None) -> bool:
-        """Whether code of a module is walked."""
+        """Whether code of a module is walked: not what a layer adds to a cell, which the added class's name tells."""
+        if (module or "").startswith("ostinato.layers."):
+            return False
         return (module or "").partition(".")[0] in self.roots or not is_library(module)
 
     def found(self, value: Any) -> None:

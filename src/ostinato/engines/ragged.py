@@ -83,6 +83,12 @@ class Ragged:
         padded = torch.cat([data, zero])
         return padded.index_select(0, self._places.flatten().to(data.device)).unflatten(0, (self.steps, self.rows))
 
+    def at_steps(self, rows: Tensor) -> Tensor:
+        """(B, ·) of sorted rows → (N, ·): each row's value at each of its steps."""
+        starts = torch.cumsum(self.batch_sizes, 0) - self.batch_sizes
+        index = torch.arange(int(self.batch_sizes.sum())) - torch.repeat_interleave(starts, self.batch_sizes)
+        return rows.index_select(0, index.to(rows.device))
+
     def repack(self, data: Tensor) -> PackedSequence:
         """(N, ·) as the PackedSequence the caller gave."""
         return PackedSequence(data, self.batch_sizes, self.order, self.restore)

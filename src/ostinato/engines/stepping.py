@@ -27,6 +27,9 @@ from ostinato.engines.call import LayerCall, States
 from ostinato.engines.compiled import Compiled
 from ostinato.engines.known import Kind
 
+Join = Callable[[Tensor, Tensor], Tensor]
+"""A layer's input and its output → what the stack puts out there."""
+
 Given = Mapping[str, Tensor]
 """The keywords of one step by name, (B, ·) each."""
 
@@ -50,12 +53,15 @@ class Memory:
     def states(self) -> list[States]:
         return self.sides[self.now]
 
-    def write(self, states: Sequence[States], row: int | None = None) -> None:
-        """Take over these states, or one row of them."""
+    def write(self, states: Sequence[States], row: int | Tensor | None = None) -> None:
+        """Take over these states, or one row of them, or the rows that have a flag."""
         for own, new in zip(self.states(), states, strict=True):
             for into, value in zip(own, new, strict=True):
                 with torch.no_grad():
-                    into.copy_(value) if row is None else into[row].copy_(value[row])
+                    if isinstance(row, Tensor):
+                        into.copy_(torch.where(row.unsqueeze(-1), value, into))
+                    else:
+                        into.copy_(value) if row is None else into[row].copy_(value[row])
 
 
 class Code(NamedTuple):
@@ -161,10 +167,19 @@ class NativeFrame:
         codes, cells: one a layer; the cells' tensors are copied and packed here.
         memory: the states.
         rows: B.
+        joins: for each layer what joins its input to its output, if anything does; none where none does.
     """
 
-    def __init__(self, codes: Sequence[Code], cells: Sequence[Cell], memory: Memory, rows: int) -> None:
+    def __init__(
+        self,
+        codes: Sequence[Code],
+        cells: Sequence[Cell],
+        memory: Memory,
+        rows: int,
+        joins: Sequence[Join | None] = (),
+    ) -> None:
         self.memory = memory
+        self._joins = tuple(joins) if any(joins) else None
         like = memory.sides[0][0][0]
         with torch.inference_mode(False), torch.no_grad():
             between = [like.new_zeros(rows, c.output_size) for c in cells]
@@ -177,7 +192,7 @@ class NativeFrame:
         self._runs = tuple(tuple(layer.runs[side] for layer in self.layers) for side in (0, 1))
         self._ends = tuple((self.layers[0].words[side], self.layers[-1].words[side]) for side in (0, 1))
         self._x, self._y = self.layers[0].index.get("x"), self.layers[-1].index["output"]
-        self._held = sources
+        self._sources = sources
 
     def __call__(self, x: Tensor, given: Given) -> Tensor:
         """x (B, I), contiguous, of the right dtype; its output, (B, ·), in memory of its own."""
@@ -190,12 +205,25 @@ class NativeFrame:
         if self._x is not None:
             first[self._x] = x.data_ptr()
         last[self._y] = output.data_ptr()
-        for run in self._runs[now]:
-            run()
+        if self._joins is None:
+            for run in self._runs[now]:
+                run()
+        else:
+            self._run_joined(now, output)
         memory.now = 1 - now
         if given:
             del held
         return output
+
+    def _run_joined(self, now: int, output: Tensor) -> None:
+        """Layer by layer, each with its connection; the first has none."""
+        assert self._joins is not None
+        made = [*self._sources[1:], output]
+        with torch.no_grad():
+            for run, join, read, own in zip(self._runs[now], self._joins, self._sources, made, strict=True):
+                run()
+                if join is not None:
+                    own.copy_(join(read, own))
 
     def _give(self, given: Given, now: int) -> list[Tensor]:
         """Tell each layer where its keywords lie; what is returned must live until the frame is done."""
@@ -252,8 +280,9 @@ class _Layer:
 class LoopFrame:
     """One frame through a stack in plain PyTorch, where there is no machine code for it."""
 
-    def __init__(self, cells: Sequence[Cell], memory: Memory) -> None:
+    def __init__(self, cells: Sequence[Cell], memory: Memory, joins: Sequence[Join | None] = ()) -> None:
         self.cells, self.memory = tuple(cells), memory
+        self._joins = tuple(joins) or (None,) * len(self.cells)
         self._names = [cell.streams() for cell in cells]
         self._checked = False
 
@@ -261,12 +290,13 @@ class LoopFrame:
         memory = self.memory
         made = []
         with torch.no_grad():
-            for cell, names, states in zip(self.cells, self._names, memory.states(), strict=True):
+            layers = zip(self.cells, self._names, memory.states(), self._joins, strict=True)
+            for cell, names, states, join in layers:
                 own = {name: value for name, value in given.items() if name in names}
                 output, new = cell.split(cell.step(x, *states, **own))
                 if not self._checked:
                     check_step(cell, x, states, output, new)
-                x = output
+                x = output if join is None else join(x, output)
                 made.append(new)
             self._checked = True
             for into, new in zip(memory.sides[1 - memory.now], made, strict=True):

@@ -35,6 +35,7 @@ class Explanation:
         parameters: how many numbers the layer learns.
         places: each (layer, direction) with the shapes of its parameters.
         states: the states and their shapes.
+        added: what is added to the cell's step, and when: zoneout, recurrent dropout, clipped gradients.
         compiled: for the native engine with ``detail``: places that share a compiled step, and what it is: the passes
             and their times, the graphs, what is kept for the backward and what a step costs.
     """
@@ -47,9 +48,12 @@ class Explanation:
     states: str
     detail: bool
     compiled: tuple[tuple[str, str], ...] = ()
+    added: str = ""
 
     def __str__(self) -> str:
         line = f"{self.layer} runs in the {self.engine} engine ({self.why}) and has {self.parameters:,} parameters."
+        if self.added:
+            line += f"\n  added to its step: {self.added}"
         if not self.detail:
             return line
         rows = [
@@ -102,7 +106,8 @@ def explain(layer: Recurrent, *, detail: bool = False, code: bool = False) -> Ex
     count = sum(p.numel() for p in layer.parameters())
     text = f"{parametrize.type_before_parametrizations(layer).__name__}({layer.extra_repr()})"
     compiled = _compiled(layer, code) if choice.engine == "native" and (detail or code) else ()
-    return Explanation(text, choice.engine, choice.why, count, places, _states(layer), detail or code, compiled)
+    added = str(layer._additions)
+    return Explanation(text, choice.engine, choice.why, count, places, _states(layer), detail or code, compiled, added)
 
 
 def _compiled(layer: Recurrent, code: bool) -> tuple[tuple[str, str], ...]:

@@ -117,9 +117,9 @@ def record(
     """Run a layer and keep every named value of its cell's own step.
 
     The names are those of the local variables in the cell's code when ``step`` returns: ``i, f, g, o, c, h`` for the
-    LSTM, whatever a user's cell has; arguments (x, a stream) too. A state's name always holds the new state. Values
-    without a row axis, such as a weight computed in the step, and those whose width changes from step to step are left
-    out.
+    LSTM, whatever a user's cell has; arguments (x, a stream) too, and the masks that a layer draws. A state's name
+    always holds the new state. Values without a row axis, such as a weight computed in the step, and those whose width
+    changes from step to step are left out.
 
     Args:
         layer: any recurrent layer of ours. It runs in the loop engine, in its present mode.
@@ -213,6 +213,8 @@ class _Watcher:
         # The outermost step returns last; what an inherited step named comes after its own names.
         for frame in reversed(frames):
             values.update({n: v for n, v in frame.items() if isinstance(v, Tensor) and n not in values})
+        added = getattr(type(self.cell), "on_tape", {})
+        values.update({shown: given[name] for name, shown in added.items() if name in given})
         values.update(zip(self.cell.state_names, new, strict=True))
         if self.cell.separate_output and not any(v is output for v in values.values()):
             values["output"] = output
@@ -257,5 +259,7 @@ class _on_return:  # noqa: N801 - reads as a statement: with _on_return(...)
     def _see(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "return" and frame.f_code in self.codes:
             local = dict(frame.f_locals)
-            if local.pop(frame.f_code.co_varnames[0], None) is self.cell:
+            owner = local.pop(frame.f_code.co_varnames[0], None)
+            # The cell, or a view of it on the same parameters.
+            if owner is self.cell or (isinstance(owner, Cell) and owner._parameters is self.cell._parameters):
                 self.frames.append(local)

@@ -18,11 +18,17 @@ LAYER_OPTIONS = (
     "bias",
     "batch_first",
     "dropout",
+    "dropout_form",
+    "connection",
     "bidirectional",
     "engine",
     "recompute",
     "weight_dropout",
     "initial_state",
+    "zoneout",
+    "recurrent_dropout",
+    "recurrent_dropout_form",
+    "clip_gradient",
 )
 """What a layer takes itself: a misspelt one arrives here as an option of the cell."""
 

@@ -27,7 +27,18 @@ THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 
 _LAYER_OPTIONS = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _CELL_OPTIONS = ("input_size", "hidden_size", "bias")
-BEYOND_TORCH: dict[str, Any] = {"weight_dropout": 0.0, "recurrent_rank": None, "heads": 1}
+BEYOND_TORCH: dict[str, Any] = {
+    "weight_dropout": 0.0,
+    "zoneout": 0.0,
+    "recurrent_dropout": 0.0,
+    "clip_gradient": None,
+    "dropout_form": "element",
+    "connection": None,
+    "activation": "tanh",
+    "gate_activation": "sigmoid",
+    "recurrent_rank": None,
+    "heads": 1,
+}
 """Options of a layer or its cells that torch.nn's have not, with the value at which they do nothing."""
 
 _EXTRA = {nn.RNN: ("nonlinearity",), nn.RNNCell: ("nonlinearity",), nn.LSTM: ("proj_size",)}
@@ -107,6 +118,8 @@ def to_torch(layer: nn.Module) -> nn.Module:
     for option, default in BEYOND_TORCH.items():
         if (value := of_cells.get(option, getattr(layer, option, default))) != default:
             raise InvalidValue(f"to_torch: torch.nn has no {option}, and this layer has {option}={value!r}")
+    if (f := getattr(layer, "nonlinearity", "tanh")) not in ("tanh", "relu"):
+        raise InvalidValue(f"to_torch: torch.nn.RNN has tanh and relu, and this layer has nonlinearity={f!r}")
     if isinstance(layer, LSTMCell) and layer.proj_size:
         raise InvalidValue("to_torch: torch.nn.LSTMCell has no projection; torch.nn.LSTM has: use ostinato.LSTM")
     return _converted(layer, THEIRS[type(layer)], keep=True)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout as drop
 
-from ostinato.cells import binding
 from ostinato.cells.cell import Cell
 from ostinato.engines import known, native, operator
 from ostinato.engines.choose import impossible
 from ostinato.errors import InvalidShape
+from ostinato.layers import between, masks, resets
+from ostinato.layers.additions import Keyword
 from ostinato.layers.batch import Batch
 from ostinato.layers.compiling import Text
+from ostinato.layers.resets import Reset
 from ostinato.layers.streams import Streams, sort_streams
 
 if TYPE_CHECKING:
@@ -39,13 +40,19 @@ def run(
         batch = Batch.of(layer, input, None, layer._raw_weight())
         counts = None if lengths is None else _lengths(layer, lengths, batch)
         given: Streams = ({}, {})
+        flags, streams = resets.take(layer, streams)
         if streams or layer._streams:
             given = sort_streams(layer.cell_type.__name__, batch, layer._streams, streams)
-        network = layer._initial(batch if counts is None else _without_padding(batch, counts), hx, condition)
+        valid = batch if counts is None else _without_padding(batch, counts)
+        network = layer._initial(valid, hx, condition)
+        reset = resets.lay_out(
+            layer, batch, flags, lambda: network if hx is None else layer._initial(valid, None, condition), counts
+        )
+        acts = (reset is not None, torch.is_grad_enabled(), layer.training, layer._additions.key)
         wants_grad = torch.is_grad_enabled() and _wants_grad(layer, batch.data, network, given)
-        found = layer.programs(wants_grad, known.kinds(given[0]), known.kinds(given[1]))
+        found = layer.programs(wants_grad, acts, known.kinds(given[0]), known.kinds(given[1]))
         if not isinstance(found, str):
-            return _run(layer, batch, counts, network, given, found)
+            return _run(layer, batch, counts, network, given, found, layer.keywords(acts), reset)
         against = found
     if layer.engine == "native":
         raise impossible("native", against)
@@ -53,23 +60,32 @@ def run(
 
 
 def _run(
-    layer: Recurrent, batch: Batch, lengths: Tensor | None, network: Any, given: Streams, texts: tuple[Text, ...]
+    layer: Recurrent,
+    batch: Batch,
+    lengths: Tensor | None,
+    network: Any,
+    given: Streams,
+    texts: tuple[Text, ...],
+    keywords: tuple[Keyword, ...],
+    reset: Reset | None,
 ) -> tuple[Any, Any]:
     data, finals = batch.data, []
-    for k, (slots, initial) in enumerate(zip(layer._slots, layer.state_shape.split(network), strict=True)):
-        if k and layer.dropout > 0 and layer.training:
-            data = drop(data, layer.dropout)
+    for k, initial in enumerate(layer.state_shape.split(network)):
+        read = between.drop(layer, k, data, batch)
         text, paths = texts[k]
-        cells = [binding.bind(slot, layer) for slot in slots]
+        cells = layer.bind(k)
         own = [{name: value for name, value in part.items() if name in layer._streams_of[k]} for part in given]
         if torch.compiler.is_dynamo_compiling():
             for cell, states in zip(cells, initial, strict=True):
-                _guard(cell, data, states, own)
+                _guard(cell, read, states, own)
+        more = masks.give(layer, k, keywords, batch, read, reset)
+        own = [a | b for a, b in zip(own, more, strict=True)]
         tensors = [t for cell, of in zip(cells, paths, strict=True) for t in native.tensors_at(cell, of)]
         flat = [s for states in initial for s in states]
-        data, made = operator.run(
-            data, list(own[0].values()), list(own[1].values()), flat, tensors, lengths, text, len(flat)
+        output, made = operator.run(
+            read, list(own[0].values()), list(own[1].values()), flat, tensors, lengths, text, len(flat)
         )
+        data = between.join(layer, k, data, output)
         count = len(flat) // len(cells)
         finals.append(tuple(tuple(made[d * count : (d + 1) * count]) for d in range(len(cells))))
     return batch.public(data), layer.state_shape.public(batch.public_states(layer.state_shape.join(finals)))

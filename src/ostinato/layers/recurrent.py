@@ -16,7 +16,9 @@ from ostinato.compiler.refusal import Refused
 from ostinato.engines import aten, choose, known
 from ostinato.engines.compiled import Compiled
 from ostinato.errors import CellError
-from ostinato.layers import build, compiling, opaque, running, shortcut, states
+from ostinato.layers import between, build, compiling, opaque, resets, running, shortcut, states
+from ostinato.layers.added import added
+from ostinato.layers.additions import Acting, Keyword, WithAdditions
 from ostinato.layers.batch import Batch
 from ostinato.layers.running import Watch
 from ostinato.layers.sequences import last_step
@@ -30,7 +32,7 @@ def _constant(function: Any) -> Any:
     return function
 
 
-class Recurrent(nn.Module):
+class Recurrent(WithAdditions, between.WithConnections):
     """A network of any cell: stacked, in one or two directions, over sequences of any and of different lengths.
 
     The equations are the cell's (:attr:`cell_type`); this class supplies all the rest, as torch.nn.LSTM does for
@@ -44,6 +46,12 @@ class Recurrent(nn.Module):
         bias: passed to the cell, which must know it if it is not True.
         batch_first: input and output are (B, T, ·) instead of (T, B, ·); states never are.
         dropout: probability of an element of a layer's output being zeroed in training, after all but the last.
+        dropout_form: ``"element"`` draws for each element, as torch does; ``"sequence"`` draws one mask a sequence, for
+            all its steps (Gal, Ghahramani, arXiv:1512.05287).
+        connection: from the second layer on, what a layer reads passes it by: None, ``"residual"`` (added to what it
+            puts out), or ``"highway"``: y = t · out + (1 - t) · in, t = σ(W in + b) (Srivastava, Greff, Schmidhuber,
+            arXiv:1505.00387), with parameters ``highway_weight_l{k}`` (D·H, D·H) and ``highway_bias_l{k}`` that begins
+            at -1. States are the cells' own. Dropout acts on what the layer reads, and not on what passes it by.
         bidirectional: a second run, with parameters of its own, from the end; outputs are joined to 2·H.
         device, dtype: of the parameters.
         engine: ``"auto"``, ``"loop"``, ``"aten"`` or ``"native"``: who runs the time loop. The result is the same.
@@ -57,6 +65,13 @@ class Recurrent(nn.Module):
         initial_state: where a call without ``hx`` begins: ``"zeros"``, ``"learned"`` (parameters
             ``initial_{state}_l{k}[_reverse]`` that begin at zero), or a module, called with the input (T, B, I),
             padding zeroed, or with the call's ``condition``, that returns what ``hx`` would be.
+        zoneout: probability of an element of a state keeping its old value in training, a number or one a state,
+            ``{"h": 0.05, "c": 0.5}``; in eval mode the expected value is taken (Krueger et al., arXiv:1606.01305).
+        recurrent_dropout: probability of an element being dropped between steps in training.
+        recurrent_dropout_form: ``"state"``, one mask a sequence on each state where it enters a product with weights
+            (Gal, Ghahramani, arXiv:1512.05287), or ``"candidate"``, a mask a step on what passes through
+            ``Cell.candidate`` (Semeniuta, Severyn, Barth, arXiv:1603.05118).
+        clip_gradient: the gradient of each state is clamped to ±this, element by element, at every step back.
         cell_options: passed to the cell.
 
     Raises:
@@ -82,6 +97,8 @@ class Recurrent(nn.Module):
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
+        dropout_form: str = "element",
+        connection: str | None = None,
         bidirectional: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
@@ -89,6 +106,10 @@ class Recurrent(nn.Module):
         recompute: str = "none",
         weight_dropout: float | Mapping[str, float] = 0.0,
         initial_state: str | nn.Module = "zeros",
+        zoneout: float | Mapping[str, float] = 0.0,
+        recurrent_dropout: float = 0.0,
+        recurrent_dropout_form: str = "state",
+        clip_gradient: float | None = None,
         **cell_options: Any,
     ) -> None:
         super().__init__()
@@ -121,11 +142,23 @@ class Recurrent(nn.Module):
         sizes = tuple(cell.state_sizes for cell in tops)
         per_layer = not isinstance(hidden_size, int) or len(set(sizes)) > 1
         self._shape = StateShape(build.common_names(tops), sizes, 2 if bidirectional else 1, per_layer)
+        self._add(
+            cell_type.__name__,
+            self._shape.names,
+            zoneout=zoneout,
+            recurrent_dropout=recurrent_dropout,
+            recurrent_dropout_form=recurrent_dropout_form,
+            clip_gradient=clip_gradient,
+        )
         self._output_size = tops[-1].output_size * self._shape.directions
         operators = {aten.operator(slot.template) for layer in self._slots for slot in layer}
         self._operator = operators.pop() if len(operators) == 1 else None
+        beyond = ", ".join(f"{n}={v!r}" for n, v in aten.beyond(tops[0]).items())
+        self._named = cell_type.__name__ + (f" with {beyond}" if beyond else "")
         self._step_weights = sum(p.numel() for p in self.parameters() if p.dim() > 1)
         self._weight_names = [name + slot.suffix for layer in self._slots for slot in layer for name in slot.parameters]
+        outputs = [cell.output_size * self._shape.directions for cell in tops]
+        self._connect(dropout_form, connection, [self.input_size, *outputs], device, dtype)
         self._streams = {name: need for cell in tops for name, need in cell.streams().items()}
         self._streams_of = [frozenset(cell.streams()) for cell in tops]
         ours = all(type(cell).__module__.startswith("ostinato.") for cell in tops)
@@ -202,10 +235,14 @@ class Recurrent(nn.Module):
 
     @_constant
     def programs(
-        self, wants_grad: bool, streams: tuple[known.Kind, ...], constants: tuple[known.Kind, ...]
+        self,
+        wants_grad: bool,
+        acts: tuple[Any, ...],
+        streams: tuple[known.Kind, ...],
+        constants: tuple[known.Kind, ...],
     ) -> tuple[compiling.Text, ...] | str:
         """For torch.compile and export: each layer's program, or why there is none."""
-        return compiling.programs(self, wants_grad, streams, constants)
+        return compiling.programs(self, wants_grad, acts, streams, constants)
 
     def forward(
         self,
@@ -214,6 +251,7 @@ class Recurrent(nn.Module):
         *,
         lengths: Tensor | Sequence[int] | None = None,
         condition: Any = None,
+        reset: Any = None,
         **streams: Any,
     ) -> tuple[Any, Any]:
         """Run over a whole sequence.
@@ -225,6 +263,9 @@ class Recurrent(nn.Module):
             lengths: (B,) whole numbers between 0 and T, on any device, in any order.
             condition: what the initial state's module is called with, instead of the input; for unbatched input a
                 tensor gets a row axis.
+            reset: (T, B) bool (batch order as the input's), or a PackedSequence: where it is true the row's state
+                restarts before that step from where a call without ``hx`` begins, as if a new sequence began there;
+                the second direction restarts at the same place. For a cell whose step takes ``reset``, that instead.
             streams: the keyword-only parameters of the cell's step: (T, B, ·) (batch order as the input's), or a
                 PackedSequence, is a value a step; (B, ·) a value a sequence.
 
@@ -237,6 +278,8 @@ class Recurrent(nn.Module):
             InvalidValue, InvalidShape, InvalidType: arguments that do not fit, with torch.nn's exception types.
             EngineError: the engine asked for by name cannot run this call.
         """
+        if reset is not None:
+            streams["reset"] = reset
         if torch.compiler.is_compiling():
             done = opaque.run(self, input, hx, lengths, condition, streams)
             if done is not None:
@@ -271,10 +314,14 @@ class Recurrent(nn.Module):
     ) -> tuple[Batch, Any, Any]:
         batch = Batch.of(self, input, lengths, self._raw_weight())
         network = self._initial(batch, hx, condition)
+        flags, streams = resets.take(self, streams)
+        reset = resets.lay_out(
+            self, batch, flags, lambda: network if hx is None else self._initial(batch, None, condition)
+        )
         given: Streams = ({}, {})
         if streams or self._streams:
             given = sort_streams(self.cell_type.__name__, batch, self._streams, streams)
-        output, network = running.run(self, batch, network, given, watch)
+        output, network = running.run(self, batch, network, given, watch, reset)
         return batch, batch.public(output), self._shape.public(batch.public_states(network))
 
     def _raw_weight(self) -> Tensor | None:
@@ -308,13 +355,40 @@ class Recurrent(nn.Module):
         own = self.named_parameters(recurse=False) if self.initial_state == "learned" else ()
         return [parameter for name, parameter in own if name.startswith("initial_")]
 
-    def choose(self, data: Tensor) -> choose.Choice:
+    def acting(self, reset: bool = False, grads: bool | None = None) -> Acting | None:
+        """What is added to the steps of a call in the present mode; None for nothing.
+
+        Args:
+            reset: whether the call gives ``reset``.
+            grads: whether gradients may flow; whether they are enabled now, if not given.
+        """
+        begins = not isinstance(self.initial_state, str) or self.initial_state != "zeros"
+        shape = self._shape
+        return self._additions.acting(shape.names, shape.directions, self.training, reset, begins, grads)
+
+    @_constant
+    def keywords(self, acts: tuple[Any, ...]) -> tuple[Keyword, ...]:
+        """For torch.compile and export: the keywords of the steps besides their own."""
+        acting = self.acting(*acts[:2])
+        return () if acting is None else acting.keywords()
+
+    def bind(self, layer: int, acting: Acting | None = None) -> tuple[Cell, ...]:
+        """The cells of one layer of the stack on its values, with what is added to them."""
+        slots = self._slots[layer]
+        if acting is None:
+            return tuple([binding.bind(slot, self) for slot in slots])
+        return tuple([binding.bind(s, self, added(type(s.template), acting, d)) for d, s in enumerate(slots)])
+
+    def choose(self, data: Tensor, acting: Acting | None = None) -> choose.Choice:
         """Which engine runs this input, for what can be said without a look into the step."""
+        name, operator = self._named, self._operator
+        if acting is not None:
+            name, operator = f"{name} with {acting.text}", None
         own = self._engine if torch.compiler.is_compiling() else choose.asked(self._engine)
         work = None
-        if own == "auto" and self._operator is not None and data.dim() > 1 and not torch.compiler.is_compiling():
+        if own == "auto" and operator is not None and data.dim() > 1 and not torch.compiler.is_compiling():
             work = choose.Work(data.shape[0], data.numel() // data.shape[-1], self._step_weights)
-        return choose.choose(own, self._operator, self.cell_type.__name__, data, self._recompute == "chunks", work)
+        return choose.choose(own, operator, name, data, self._recompute == "chunks", work)
 
     def last(self, output: Tensor | PackedSequence, lengths: Tensor | Sequence[int] | None = None) -> Tensor:
         """The output to use for many-to-one work: forward's at each row's last step, backward's at the first.
@@ -351,6 +425,9 @@ class Recurrent(nn.Module):
         for layer in self._slots:
             for slot in layer:
                 binding.reset(slot, self)
+        if self.connection == "highway":
+            for k in range(1, self.num_layers):
+                self._draw_gate(k)
         if self.initial_state == "learned":
             for parameter in self._initial_parameters():
                 nn.init.zeros_(parameter)
@@ -363,6 +440,8 @@ class Recurrent(nn.Module):
             "bias": True,
             "batch_first": False,
             "dropout": 0.0,
+            "dropout_form": "element",
+            "connection": None,
             "bidirectional": False,
             "engine": "auto",
             "recompute": "none",
@@ -373,4 +452,5 @@ class Recurrent(nn.Module):
                 text += f", {name}={getattr(self, name)!r}"
         if isinstance(self.initial_state, str) and self.initial_state != "zeros":
             text += f", initial_state={self.initial_state!r}"
+        text += "".join(f", {name}={value!r}" for name, value in self._additions.given().items())
         return text + "".join(f", {name}={value!r}" for name, value in self.cell_options.items())

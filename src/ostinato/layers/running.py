@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout as drop
 
 from ostinato.cells import binding
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import aten, choose, known, loop, native, purity
 from ostinato.engines.call import LayerCall, States, Step
-from ostinato.layers import compiling
+from ostinato.layers import between, compiling, masks
+from ostinato.layers.additions import Acting
 from ostinato.layers.batch import Batch
+from ostinato.layers.resets import Reset
 from ostinato.layers.states import Network
 from ostinato.layers.streams import Streams
 
@@ -26,7 +27,9 @@ Watch = Callable[[str, Cell], Step]
 """Given a cell's place (``l0``, ``l0_reverse``, …) and the bound cell: the function to call instead of its step."""
 
 
-def run(net: Recurrent, batch: Batch, network: Network, given: Streams, watch: Watch | None) -> tuple[Tensor, Network]:
+def run(
+    net: Recurrent, batch: Batch, network: Network, given: Streams, watch: Watch | None, reset: Reset | None = None
+) -> tuple[Tensor, Network]:
     """The output and the final states of a call.
 
     Args:
@@ -34,8 +37,19 @@ def run(net: Recurrent, batch: Batch, network: Network, given: Streams, watch: W
         network: the initial states.
         given: the streams and the constants.
         watch: makes a function to take the place of each step; the loop runs it.
+        reset: the flags at which rows restart.
     """
-    engine = "loop" if watch is not None or batch.data.shape[0] == 0 else net.choose(batch.data).engine
+    if torch.compiler.is_dynamo_compiling() and (reset is not None or net._additions.given()):
+        # Dynamo cannot make the class of an added step, nor look into a mode: the graph breaks around the call.
+        return torch.compiler.disable(_run)(net, batch, network, given, watch, reset)
+    return _run(net, batch, network, given, watch, reset)
+
+
+def _run(
+    net: Recurrent, batch: Batch, network: Network, given: Streams, watch: Watch | None, reset: Reset | None
+) -> tuple[Tensor, Network]:
+    acting = net.acting(reset is not None)
+    engine = "loop" if watch is not None or batch.data.shape[0] == 0 else net.choose(batch.data, acting).engine
     if engine == "native" and torch.compiler.is_compiling() and not batch.packed:
         engine = "loop"  # the operator was tried, and there is no program for it: dynamo may trace the steps
     if engine == "aten" and _fits_one_call(net, batch):
@@ -49,14 +63,14 @@ def run(net: Recurrent, batch: Batch, network: Network, given: Streams, watch: W
             net.bidirectional,
             batch.batch_sizes,
         )
-    return _layer_by_layer(net, engine, batch, network, given, watch)
+    return _layer_by_layer(net, engine, batch, network, given, watch, acting, reset)
 
 
 def _weights(net: Recurrent) -> list[Tensor]:
     """The effective parameters in torch's order, each read once; where all are plain, without detours."""
     if net._weight_drops and net.training:
         cells = [binding.bind(slot, net) for slot in net.slots]
-        return [cell._parameters[name] for cell, slot in zip(cells, net.slots, strict=True) for name in slot.parameters]
+        return [getattr(cell, name) for cell, slot in zip(cells, net.slots, strict=True) for name in slot.parameters]
     own: dict[str, Any] = net._parameters
     try:
         return [own[name] for name in net._weight_names]
@@ -66,7 +80,7 @@ def _weights(net: Recurrent) -> list[Tensor]:
 
 def _fits_one_call(net: Recurrent, batch: Batch) -> bool:
     dropping = net.dropout > 0 and net.training and net.num_layers > 1
-    return not dropping and not net._shape.per_layer and not batch.has_idle_rows
+    return not dropping and net.connection is None and not net._shape.per_layer and not batch.has_idle_rows
 
 
 def _layer_by_layer(
@@ -76,15 +90,17 @@ def _layer_by_layer(
     network: Network,
     given: Streams,
     watch: Watch | None,
+    acting: Acting | None,
+    reset: Reset | None,
 ) -> tuple[Tensor, Network]:
     data, finals, tried = batch.data, [], True
     for k, initial in enumerate(net._shape.split(network)):
-        if k and net.dropout > 0 and net.training:
-            data = drop(data, net.dropout)
-        call = _layer_call(net, k, data, initial, given, batch, watch)
+        read = between.drop(net, k, data, batch)
+        call = _layer_call(net, k, read, initial, given, batch, watch, acting, reset)
         if net.training not in net._pure_in:
             tried &= purity.check(call)
-        data, final = _run_layer(net, engine, call)
+        made, final = _run_layer(net, engine, call)
+        data = between.join(net, k, data, made)
         finals.append(final)
     if tried:
         net._pure_in.add(net.training)
@@ -122,17 +138,22 @@ def _layer_call(
     given: Streams,
     batch: Batch,
     watch: Watch | None,
+    acting: Acting | None,
+    reset: Reset | None,
 ) -> LayerCall:
-    slots = net._slots[k]
-    cells = tuple([binding.bind(slot, net) for slot in slots])
+    slots, cells = net._slots[k], net.bind(k, acting)
     if watch is None:
         steps = tuple([cell.step for cell in cells])
     else:
         steps = tuple([watch(slot.name, cell) for slot, cell in zip(slots, cells, strict=True)])
     templates = tuple([slot.template for slot in slots])
     chunks = net._recompute == "chunks" and watch is None
-    if not net._streams:
-        return LayerCall(cells, steps, data, initial, {}, {}, batch.batch_sizes, templates, chunks)
-    own = [{name: value for name, value in part.items() if name in net._streams_of[k]} for part in given]
-    net.last_streams = known.kinds(given[0]), known.kinds(given[1])
+    own: Streams = ({}, {})
+    if net._streams:
+        names = net._streams_of[k]
+        own = tuple({n: v for n, v in part.items() if n in names} for part in given)  # type: ignore[assignment]
+        net.last_streams = known.kinds(given[0]), known.kinds(given[1])
+    if acting is not None:
+        more = masks.give(net, k, acting.keywords(), batch, data, reset)
+        own = own[0] | more[0], own[1] | more[1]
     return LayerCall(cells, steps, data, initial, own[0], own[1], batch.batch_sizes, templates, chunks)

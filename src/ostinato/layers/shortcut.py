@@ -26,6 +26,7 @@ from ostinato.compiler.kernel import Kernel
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import choose, known, native
 from ostinato.engines.compiled import Compiled, Plan, plan_of
+from ostinato.layers import between
 
 if TYPE_CHECKING:
     from ostinato.layers.recurrent import Recurrent
@@ -95,11 +96,11 @@ class Way:
         if not self.taken.acquire(blocking=False):  # another thread is on it
             return None
         try:
-            return self._run(input)
+            return self._run(layer, input)
         finally:
             self.taken.release()
 
-    def _run(self, x: Tensor) -> tuple[Tensor, Any]:
+    def _run(self, layer: Recurrent, x: Tensor) -> tuple[Tensor, Any]:
         steps, rows, _ = self.shape
         count = len(self.layers)
         finals = [torch.empty(count, rows, width, dtype=self.dtype) for width in self.layers[0].states]
@@ -108,7 +109,7 @@ class Way:
             own = finals if count == 1 else [final[k] for final in finals]
             params = one.tensors if one.compiled is None else one.compiled.prepare(one.tensors)
             one.standing.run(x, output, own, [params[n].contiguous() for n in one.reads])
-            x = output
+            x = between.join(layer, k, x, output)
         return x, finals[0] if len(finals) == 1 else tuple(finals)
 
 
@@ -149,6 +150,7 @@ def _plain(layer: Recurrent) -> bool:
     dropping = layer.dropout > 0 and layer.training and layer.num_layers > 1
     dropping |= bool(layer._weight_drops) and layer.training
     unlike = layer.batch_first or layer.bidirectional or layer.training not in layer._pure_in
+    unlike |= layer.acting() is not None
     if unlike or dropping or layer.state_shape.per_layer or layer.initial_state != "zeros":
         return False
     return all(_as_it_is(layer, slots[0]) for slots in layer._slots)
@@ -172,7 +174,7 @@ def _as_it_is(layer: Recurrent, slot: binding.Slot) -> bool:
 def _options(layer: Recurrent) -> tuple[Any, ...]:
     """What of a layer may be assigned to after it was made, and changes what a call does."""
     own = layer.__dict__
-    return own["training"], own["dropout"], own["batch_first"], own.get("initial_state")
+    return own["training"], own["_additions"], own["dropout"], own["batch_first"], own.get("initial_state")
 
 
 def _own(layer: Recurrent, slot: binding.Slot) -> list[Named]:

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostinato.cells import binding, checks
+from ostinato.cells import checks
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import choose, known, native, stepping
 from ostinato.errors import InvalidType, InvalidValue
-from ostinato.layers import states
+from ostinato.layers import between, states
 from ostinato.layers.recurrent import Recurrent
+from ostinato.layers.resets import of_bools
 
 VERSION = attrgetter("_version")
 
@@ -80,6 +81,11 @@ class Stream:
             raise InvalidValue(
                 f"{self._name}: the layer is in training mode and would drop weights "
                 f"(weight_dropout={layer.weight_dropout}); call layer.eval() first"
+            )
+        if layer.training and layer._additions.draws:
+            raise InvalidValue(
+                f"{self._name}: the layer is in training mode and would draw masks ({layer._additions}); call "
+                "layer.eval() first"
             )
         self.layer = layer
         self.batch_size = checks.size("batch_size", batch_size)
@@ -172,7 +178,8 @@ class Stream:
 
         Args:
             x: (B, I); with ``batch_size`` 1 also (I).
-            streams: the keyword-only parameters of the cell's step, (B, ·) each, besides the stream's constants.
+            streams: the keyword-only parameters of the cell's step, (B, ·) each, besides the stream's constants; and
+                ``reset``, (B,) bool: the rows that begin again before this frame, as :meth:`reset` lets them.
 
         Returns:
             The output of the last layer at this frame, (B, H_out), or (H_out) for x (I): a new tensor without grad.
@@ -198,9 +205,21 @@ class Stream:
         return self._with_keywords(x, streams)
 
     def _with_keywords(self, x: Tensor, streams: dict[str, Tensor]) -> Tensor:
+        if "reset" in streams and "reset" not in self._known:
+            self._restart(streams.pop("reset"))
         given = self._constants | {name: self._keyword(name, value) for name, value in streams.items()}
         checks.stream_names(self._cell, self._known, given)
         return self._frame(given)(x, given)
+
+    def _restart(self, flags: Any) -> None:
+        """Let the rows with a flag begin again."""
+        checks.tensor(self._name, "reset", flags)
+        shapes = [(self.batch_size,), (self.batch_size, 1), *([()] if self.batch_size == 1 else [])]
+        if tuple(flags.shape) not in shapes:
+            checks.shape(self._name, "reset", flags, shapes[0], "(batch_size), a flag a row")
+        rows = of_bools(self._name, flags, self._like).reshape(self.batch_size)
+        if bool(rows.any()):
+            self._write(self._initial(), rows)
 
     def _frame(self, given: dict[str, Tensor]) -> stepping.NativeFrame | stepping.LoopFrame:
         """What runs a frame with these keywords, made when they are new."""
@@ -214,7 +233,8 @@ class Stream:
     def _make(self, kinds: tuple[known.Kind, ...]) -> stepping.NativeFrame | stepping.LoopFrame:
         layer, memory = self.layer, self._memory
         assert memory is not None
-        cells = [binding.bind(slot, layer) for slot in layer.slots]
+        acting = layer.acting(grads=False)
+        cells = [layer.bind(k, acting)[0] for k in range(layer.num_layers)]
         names = [cell.streams() for cell in cells]
         signatures = [stepping.Signature(self._like.dtype, tuple(k for k in kinds if k[0] in own)) for own in names]
         if layer.training not in layer._pure_in:
@@ -230,11 +250,11 @@ class Stream:
                 against = str(refused)
             else:
                 self._choice = choose.Choice("native", "each frame is a compiled step on packed weights")
-                return stepping.NativeFrame(codes, cells, memory, self.batch_size)
+                return stepping.NativeFrame(codes, cells, memory, self.batch_size, between.joins(layer))
         if asked == "native":
             raise choose.impossible("native", against)
         self._choice = choose.Choice("loop", against)
-        return stepping.LoopFrame(cells, memory)
+        return stepping.LoopFrame(cells, memory, between.joins(layer))
 
     @property
     def _cell(self) -> str:
@@ -297,7 +317,7 @@ class Stream:
         assert self._memory is not None
         return self._memory.states()
 
-    def _write(self, network: states.Network, row: int | None = None) -> None:
+    def _write(self, network: states.Network, row: int | Tensor | None = None) -> None:
         assert self._memory is not None
         self._memory.write(self._split(network), row)
 

@@ -31,7 +31,7 @@ def sort_streams(owner: str, batch: Batch, known: Mapping[str, bool], given: Map
     for name, value in given.items():
         _check_kind(owner, name, value, batch.data)
         if isinstance(value, PackedSequence):
-            streams[name] = _packed(owner, name, value, batch)
+            streams[name] = check_packed(owner, name, value, batch)
         elif value.dim() == 2 + batch.batched:
             stream = _padded(owner, name, value, batch)
             streams[name] = stream if batch.ragged is None else batch.ragged.pack(stream)
@@ -66,7 +66,8 @@ def _padded(owner: str, name: str, value: Tensor, batch: Batch) -> Tensor:
     return time_first(value, batch.batched, batch.batch_first)
 
 
-def _packed(owner: str, name: str, value: PackedSequence, batch: Batch) -> Tensor:
+def check_packed(owner: str, name: str, value: PackedSequence, batch: Batch) -> Tensor:
+    """The values of what was packed as the input was."""
     ragged = batch.ragged
     if not batch.packed or ragged is None:
         raise InvalidType(f"{owner}: {name} is a PackedSequence, and the input is not; pad it like the input")

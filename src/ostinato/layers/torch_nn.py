@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ostinato.cells.activations import Activation
 from ostinato.cells.initialise import Init
 from ostinato.cells.library.cho_gru import ChoGRUCell
 from ostinato.cells.library.elman import ElmanCell, RNNCell
@@ -49,7 +50,7 @@ class RNN(_TorchLayer):
         input_size: int,
         hidden_size: int | Sequence[int],
         num_layers: int = 1,
-        nonlinearity: str = "tanh",
+        nonlinearity: Activation = "tanh",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -85,7 +86,8 @@ class RNN(_TorchLayer):
     @property
     def mode(self) -> str:
         """torch.nn's name for the kind of network."""
-        return f"RNN_{self.nonlinearity.upper()}"
+        name = self.nonlinearity if isinstance(self.nonlinearity, str) else self.nonlinearity.__name__
+        return f"RNN_{name.upper()}"
 
 
 class GRU(_TorchLayer):

@@ -1,0 +1,164 @@
+"""Masks on the states where they enter a product with weights, and nowhere else, for a step that knows nothing of it.
+
+The step runs while a mode sees every function of torch's that it calls. What is computed from a state element by
+element (``r * h``), a part of it, or it joined with others, has the state's mask, in the same shape. Where such a value
+is multiplied with a matrix that holds no state, it is multiplied with its mask first. A product's result is new: it has
+no mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PRODUCTS: dict[str, int | None] = {
+    **dict.fromkeys(_words("matmul __matmul__ __rmatmul__ mm mv bmm einsum tensordot inner dot vdot"), None),
+    **dict.fromkeys(_words("multi_dot chain_matmul scaled_dot_product_attention multi_head_attention_forward"), None),
+    **dict.fromkeys(_words("addmm addmv addbmm baddbmm addmm_ addmv_ addbmm_ baddbmm_"), 0),
+    **dict.fromkeys(_words("linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"), 2),
+    "bilinear": 3,
+}
+"""The products by name, and the place of the argument that is added to the result."""
+
+ADDED = {0: ("input", "self"), 2: ("bias",), 3: ("bias",)}
+"""That argument's name."""
+
+JOINS = _words("cat concat concatenate stack hstack vstack dstack column_stack")
+"""Functions that put several tensors into one: what is no state has a mask of ones there."""
+
+SHAPES = JOINS | _words(
+    "T mT H mH t view view_as reshape reshape_as ravel flatten unflatten transpose swapaxes swapdims permute movedim "
+    "chunk split split_with_sizes tensor_split hsplit unbind __getitem__ narrow select diagonal squeeze unsqueeze "
+    "expand expand_as broadcast_to flip roll index_select gather take_along_dim tile repeat repeat_interleave"
+)
+"""Functions that move elements and compute nothing: a mask goes the same way."""
+
+NEW = _words("zeros_like ones_like empty_like full_like new_zeros new_ones new_empty new_full new_tensor")
+"""Functions that take of a tensor no more than its kind."""
+
+
+class StateMasks(TorchFunctionMode):
+    """The block in which a step runs.
+
+    Args:
+        states: the states that the step is given, no tensor twice.
+        masks: for each of them its mask, of its shape.
+
+    Attributes:
+        used: whether a state has entered a product.
+    """
+
+    def __init__(self, states: Iterable[Tensor], masks: Iterable[Tensor]) -> None:
+        super().__init__()
+        # Each tensor is kept, so that its id stays its own.
+        self._known = {id(s): (s, mask) for s, mask in zip(states, masks, strict=True)}
+        self.used = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = _name(func)
+        if name in PRODUCTS:
+            return self._product(func, PRODUCTS[name], args, kwargs)
+        result = func(*args, **kwargs)
+        masks = [mask for t in tensors(args, kwargs) if (mask := self._mask(t)) is not None]
+        if not masks or name in NEW:
+            return result
+        if name in SHAPES:
+            self._moved(func, name in JOINS, args, kwargs, result)
+        else:
+            for made in tensors(result):
+                self._note(made, masks)
+        return result
+
+    def _mask(self, value: Tensor) -> Tensor | None:
+        found = self._known.get(id(value))
+        return None if found is None else found[1]
+
+    def _note(self, value: Tensor, masks: Iterable[Tensor]) -> None:
+        """``value`` was computed element by element from what has these masks."""
+        if not value.is_floating_point():
+            return
+        shape, joint = value.shape, None
+        for mask in masks:
+            if not _fits(mask.shape, shape):
+                continue
+            mask = mask if mask.shape == shape else mask.expand(shape)
+            joint = mask if joint is None or joint is mask else joint * mask
+        if joint is not None:
+            self._known[id(value)] = (value, joint)
+
+    def _moved(self, func: Any, joins: bool, args: Any, kwargs: Any, result: Any) -> None:
+        def other(value: Tensor) -> Tensor:
+            mask = self._mask(value)
+            if mask is not None:
+                return mask
+            return torch.ones_like(value) if joins else value
+
+        moved = func(*_each(other, args), **_each(other, kwargs))
+        for made, mask in zip(tensors(result), tensors(moved), strict=True):
+            self._known[id(made)] = (made, mask)
+
+    def _product(self, func: Any, added: int | None, args: Any, kwargs: Any) -> Any:
+        names = () if added is None else ADDED[added]
+        apart: list[Any] = [] if added is None else [*args[added : added + 1], *(kwargs.get(name) for name in names)]
+        operands = [t for t in tensors(args, kwargs) if not any(t is one for one in apart)]
+        if all(self._mask(t) is not None for t in operands):
+            return func(*args, **kwargs)
+
+        def masked(value: Tensor) -> Tensor:
+            mask = self._mask(value)
+            if mask is None or any(value is one for one in apart):
+                return value
+            self.used = True
+            return value * mask
+
+        result = func(*_each(masked, args), **_each(masked, kwargs))
+        masks = [mask for t in tensors(apart) if (mask := self._mask(t)) is not None]
+        if masks:
+            self._note(result, masks)
+        else:
+            for made in tensors(result):  # in place: what was a state is one no more
+                self._known.pop(id(made), None)
+        return result
+
+
+def _name(func: Any) -> str:
+    """The function's name; of an attribute such as ``T`` that of the attribute."""
+    name = getattr(func, "__name__", "")
+    return getattr(func.__self__, "__name__", "") if name == "__get__" else name
+
+
+def _fits(mask: torch.Size, shape: torch.Size) -> bool:
+    """Whether a mask broadcasts to a shape."""
+    return len(mask) <= len(shape) and all(m in (1, s) for m, s in zip(mask[::-1], shape[::-1], strict=False))
+
+
+def _each(function: Callable[[Tensor], Any], given: Any) -> Any:
+    """Arguments with every tensor replaced."""
+    if isinstance(given, Tensor):
+        return function(given)
+    if isinstance(given, list | tuple):
+        return type(given)(_each(function, g) for g in given)
+    if isinstance(given, dict):
+        return {key: _each(function, g) for key, g in given.items()}
+    return given
+
+
+def tensors(*given: Any) -> Iterator[Tensor]:
+    """Every tensor among arguments or results."""
+    for value in given:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors(*value)
+        elif isinstance(value, dict):
+            yield from tensors(*value.values())
