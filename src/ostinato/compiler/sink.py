@@ -132,11 +132,12 @@ def held_in_output(step: Graph) -> dict[str, tuple[int, int]]:
     """The states whose new values lie in the output: from where, and how wide."""
     output = step.outputs["output"]
     joined = output.op == "cat" and prod(output.shape[: output["axis"]]) == 1
-    found = {n.removeprefix("new."): (0, v.width) for n, v in step.outputs.items() if n != "output" and v is output}
+    new = {name: node for name, node in step.outputs.items() if name.startswith("new.")}
+    found = {name.removeprefix("new."): (0, node.width) for name, node in new.items() if node is output}
     start = 0
     for part in output.inputs if joined else ():
-        for name, node in step.outputs.items():
-            if name.startswith("new.") and node is part:
+        for name, node in new.items():
+            if node is part:
                 found.setdefault(name.removeprefix("new."), (start, node.width))
         start += part.width
     return found
