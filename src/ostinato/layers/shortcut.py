@@ -158,7 +158,8 @@ def _plain(layer: Recurrent) -> bool:
 
 def _fits(plan: Plan) -> bool:
     one = plan.directions[0]
-    return not plan.streams and not plan.constants and one.plain and not one.hoist.reads
+    whole = not one.hoist.reads and one.sink is None
+    return not plan.streams and not plan.constants and one.plain and whole
 
 
 def _as_it_is(layer: Recurrent, slot: binding.Slot) -> bool:
