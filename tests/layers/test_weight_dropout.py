@@ -197,6 +197,7 @@ def test_explaining_and_asking_what_was_compiled_draw_nothing():
 def test_inside_torch_compile(backend):
     rnn = ostinato.Recurrent(ostinato.ChoGRUCell, I, H, 2, weight_dropout=0.5)
     x = torch.randn(T, B, I)
+    torch.compiler.reset()
     compiled = torch.compile(rnn, backend=backend, fullgraph=True)
     torch.manual_seed(6)
     expected, _ = rnn(x)

@@ -19,9 +19,26 @@ from ostinato.engines.twice import Twice
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
+KNOWS: dict[str, tuple[Any, ...]] = {
+    "activation": ("tanh",),
+    "gate_activation": ("sigmoid",),
+    "nonlinearity": ("tanh", "relu"),
+    "recurrent_rank": (None,),
+    "heads": (1,),
+}
+"""Options of our cells, and the values at which they are torch's own cells."""
+
+
+def beyond(cell: Cell) -> dict[str, Any]:
+    """The options in which one of torch's own cells is no more torch's."""
+    if type(cell) not in (LSTMCell, GRUCell, RNNCell):
+        return {}
+    return {n: value for n, known in KNOWS.items() if (value := vars(cell).get(n, known[0])) not in known}
+
+
 def operator(cell: Cell) -> str | None:
     """The name of torch's operator that computes this very cell, or None. A subclass may change the step: None."""
-    if getattr(cell, "recurrent_rank", None) is not None or getattr(cell, "heads", 1) != 1:
+    if beyond(cell):
         return None
     if type(cell) is LSTMCell:
         return "lstm"

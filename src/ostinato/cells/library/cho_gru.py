@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -42,8 +41,8 @@ class ChoGRUCell(GRUCell):
     def step(self, x: Tensor, h: Tensor) -> Any:
         x_r, x_z, x_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=-1)
         h_r, h_z = self.from_state(h, stop=2).chunk(2, dim=-1)
-        r = torch.sigmoid(x_r + h_r)
-        z = torch.sigmoid(x_z + h_z)
-        n = self.candidate(torch.tanh(x_n + self.from_state(r * h, first=2)))
+        r = self._squash_gate(x_r + h_r)
+        z = self._squash_gate(x_z + h_z)
+        n = self.candidate(self._squash(x_n + self.from_state(r * h, first=2)))
         h = (1 - z) * n + z * h
         return h

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ostinato.cells import checks
+from ostinato.cells import activations, checks
+from ostinato.cells.activations import Activation
 from ostinato.cells.cell import Cell
 from ostinato.cells.initialise import Init, uniform_
 from ostinato.cells.registry import known
 from ostinato.cells.stacked import StackedCell
 
-NONLINEARITIES = {"tanh": torch.tanh, "relu": torch.relu}
 OUTPUTS = {"none": lambda y: y, "softmax": lambda y: torch.softmax(y, dim=-1), "sigmoid": torch.sigmoid}
 
 
@@ -24,7 +24,7 @@ class RNNCell(StackedCell):
     r"""The simple recurrent cell, under torch.nn.RNNCell's signature.
 
     .. math::
-        h_t = f(W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh}), \qquad f = \tanh \text{ or } \mathrm{relu}
+        h_t = f(W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh}), \qquad f = \tanh \text{ unless given}
 
     The same weights serve every time step.
 
@@ -32,7 +32,7 @@ class RNNCell(StackedCell):
         input_size: I.
         hidden_size: H.
         bias: with ``bias_ih`` and ``bias_hh``.
-        nonlinearity: f, ``"tanh"`` or ``"relu"``.
+        nonlinearity: f, a name (``ostinato.cells.activations``) or a function; torch.nn has ``"tanh"`` and ``"relu"``.
         recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws ``weight_hh`` orthogonal (Saxe et al. 2014).
         recurrent_rank: r, for a recurrent weight of low rank, :math:`W_{hh} = U V`.
         heads: n, for a block-diagonal recurrent weight: n groups of units, each with its own part of h alone.
@@ -60,7 +60,7 @@ class RNNCell(StackedCell):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: str = "tanh",
+        nonlinearity: Activation = "tanh",
         device: Any = None,
         dtype: Any = None,
         *,
@@ -71,12 +71,12 @@ class RNNCell(StackedCell):
         super().__init__(
             input_size, hidden_size, bias, device, dtype, recurrent_init, recurrent_rank=recurrent_rank, heads=heads
         )
-        self.nonlinearity = checks.one_of("nonlinearity", nonlinearity, NONLINEARITIES)
+        self.nonlinearity = nonlinearity
+        self._squash = activations.activation("nonlinearity", nonlinearity)
         self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor) -> Any:
-        f = NONLINEARITIES[self.nonlinearity]
-        h = f(linear(x, self.weight_ih, self.bias_ih) + self.from_state(h))
+        h = self._squash(linear(x, self.weight_ih, self.bias_ih) + self.from_state(h))
         return h
 
 
@@ -116,7 +116,7 @@ class ElmanCell(RNNCell):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: str = "tanh",
+        nonlinearity: Activation = "tanh",
         device: Any = None,
         dtype: Any = None,
         *,

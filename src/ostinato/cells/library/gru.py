@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from ostinato.cells import activations
+from ostinato.cells.activations import Activation
 from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
 from ostinato.cells.stacked import StackedCell
@@ -31,6 +32,8 @@ class GRUCell(StackedCell):
         input_size: I.
         hidden_size: H.
         bias: with ``bias_ih`` and ``bias_hh``.
+        activation: what stands where the equations have tanh: a name (``ostinato.cells.activations``) or a function.
+        gate_activation: what stands where they have σ; Keras calls it ``recurrent_activation``.
         recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws each gate of ``weight_hh`` orthogonal.
         recurrent_rank: r, for a recurrent weight of low rank, :math:`W_{hh} = U V`.
         heads: n, for a block-diagonal recurrent weight: n groups of units, each with its own part of h alone.
@@ -61,6 +64,8 @@ class GRUCell(StackedCell):
         device: Any = None,
         dtype: Any = None,
         *,
+        activation: Activation = "tanh",
+        gate_activation: Activation = "sigmoid",
         recurrent_init: Init = "uniform",
         recurrent_rank: int | None = None,
         heads: int = 1,
@@ -68,13 +73,16 @@ class GRUCell(StackedCell):
         super().__init__(
             input_size, hidden_size, bias, device, dtype, recurrent_init, recurrent_rank=recurrent_rank, heads=heads
         )
+        self.activation, self.gate_activation = activation, gate_activation
+        self._squash = activations.activation("activation", activation)
+        self._squash_gate = activations.activation("gate_activation", gate_activation)
         self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         x_r, x_z, x_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, dim=-1)
         h_r, h_z, h_n = self.from_state(h).chunk(3, dim=-1)
-        r = torch.sigmoid(x_r + h_r)
-        z = torch.sigmoid(x_z + h_z)
-        n = self.candidate(torch.tanh(x_n + r * h_n))
+        r = self._squash_gate(x_r + h_r)
+        z = self._squash_gate(x_z + h_z)
+        n = self.candidate(self._squash(x_n + r * h_n))
         h = (1 - z) * n + z * h
         return h

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ostinato.cells import checks
+from ostinato.cells import activations, checks
+from ostinato.cells.activations import Activation
 from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
 from ostinato.cells.stacked import StackedCell
@@ -37,6 +38,8 @@ class LSTMCell(StackedCell):
         proj_size: P, smaller than H; 0 for none.
         forget_bias: the forget gate's bias to begin with (``bias_hh``'s part is zero then); torch's draw if None.
             1 keeps early gradients alive (Gers et al. 2000; Jozefowicz et al. 2015).
+        activation: what stands where the equations have tanh: a name (``ostinato.cells.activations``) or a function.
+        gate_activation: what stands where they have σ; Keras calls it ``recurrent_activation``.
         recurrent_init: ``"uniform"`` is torch's; ``"orthogonal"`` draws each gate of ``weight_hh`` orthogonal.
         recurrent_rank: r, for a recurrent weight of low rank, :math:`W_{hh} = U V`.
         heads: n, for a block-diagonal recurrent weight: n groups of units, each with its own part of h alone.
@@ -75,6 +78,8 @@ class LSTMCell(StackedCell):
         *,
         proj_size: int = 0,
         forget_bias: float | None = None,
+        activation: Activation = "tanh",
+        gate_activation: Activation = "sigmoid",
         recurrent_init: Init = "uniform",
         recurrent_rank: int | None = None,
         heads: int = 1,
@@ -93,6 +98,9 @@ class LSTMCell(StackedCell):
         )
         self.proj_size = proj_size
         self.forget_bias = checks.first_bias("forget_bias", forget_bias, bias)
+        self.activation, self.gate_activation = activation, gate_activation
+        self._squash = activations.activation("activation", activation)
+        self._squash_gate = activations.activation("gate_activation", gate_activation)
         kind = {"device": device, "dtype": dtype}
         self.weight_hr = nn.Parameter(torch.empty(proj_size, hidden_size, **kind)) if proj_size else None
         self.reset_parameters()
@@ -112,9 +120,10 @@ class LSTMCell(StackedCell):
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> Any:
         gates = linear(x, self.weight_ih, self.bias_ih) + self.from_state(h)
         i, f, g, o = gates.chunk(4, dim=-1)
-        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), self.candidate(torch.tanh(g)), torch.sigmoid(o)
+        i, f, o = self._squash_gate(i), self._squash_gate(f), self._squash_gate(o)
+        g = self.candidate(self._squash(g))
         c = f * c + i * g
-        h = o * torch.tanh(c)
+        h = o * self._squash(c)
         if self.weight_hr is not None:
             h = linear(h, self.weight_hr)
         return h, c
