@@ -67,6 +67,16 @@ class Heads(Own):
         return torch.tanh(turned.reshape(-1, H) + linear(x, self.w[:H]))
 
 
+class OutputMultiplied(Own):
+    """A product, within the step, of what it puts out."""
+
+    state_names = ("h", "m")
+
+    def step(self, x, h, m):
+        h = torch.tanh(linear(x, self.w[:H]) + linear(m, self.u[:H]))
+        return h, m + linear(h, self.u[H : 2 * H])
+
+
 class Delay(Own):
     """A state that is another's past, and one that never changes."""
 
@@ -109,6 +119,7 @@ CELLS: dict[str, Callable[[], Cell]] = {
     "gates on an axis": GatesOnAnAxis,
     "antisymmetric": Antisymmetric,
     "heads": Heads,
+    "output multiplied": OutputMultiplied,
     "delay": Delay,
     "clipped": Clipped,
     "learnt": Learnt,
