@@ -127,7 +127,7 @@ class Tiny(ostinato.Cell):
         (["train"], "a text file is needed"),
         (["train", "tales.txt", "--hidden-size=0"], "hidden_size must be at least 1, got 0"),
         (["train", "tales.txt", "--time-budget=soon"], "got 'soon'"),
-        (["train", "tales.txt", "--cell=lstmm"], "did you mean lstm?"),
+        (["train", "tales.txt", "--cell=lstmm"], "did you mean 'lstm'?"),
         (["train", "tales.txt", "--cell=nowhere:Cell"], "cell 'nowhere:Cell' was not found"),
         (["train", "tales.txt", "--cell=json:loads"], "must be a subclass of ostinato.Cell"),
         (["train", "tales.txt", "--cell=json:Nothing"], "has no Nothing"),

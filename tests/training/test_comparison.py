@@ -119,7 +119,7 @@ def test_what_is_refused(bench, tmp_path):
         bench(cells=[])
     with pytest.raises(InvalidValue, match="seeds must be at least 1, got 0"):
         bench(seeds=0)
-    with pytest.raises(InvalidValue, match="did you mean lstm"):
+    with pytest.raises(InvalidValue, match="did you mean 'lstm'"):
         bench(cells=["lstmm"])
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "letter.txt").write_text("dear")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
 
 from ostinato.cells import registry, tex
+from ostinato.cells.options import options_of
 from ostinato.cells.page import Page, page_of
 from ostinato.cells.registry import Known
 from ostinato.cli.row_file import write_to_stream
@@ -28,9 +28,6 @@ ORDERS: dict[str, Callable[[Facts], Any]] = {
     "parameters": lambda one: (one.parameters, one.name),
     "cost": lambda one: (one.multiply_adds, one.name),
 }
-
-NOT_OPTIONS = ("self", "input_size", "hidden_size", "device", "dtype")
-"""Arguments of a cell's constructor that a layer gives it."""
 
 WIDEST = 110
 """Columns of running text."""
@@ -121,12 +118,7 @@ def _print_one(known: Known) -> None:
 
 def _options(known: Known, page: Page) -> list[tuple[str, Any, str]]:
     """(name, default, meaning) of what a layer passes on to the cell."""
-    parameters: Mapping[str, inspect.Parameter] = inspect.signature(known.cell.__init__).parameters
-    return [
-        (name, one.default, tex.prose(page.options.get(name, "")))
-        for name, one in parameters.items()
-        if name not in NOT_OPTIONS
-    ]
+    return [(name, value, tex.prose(page.options.get(name, ""))) for name, value in options_of(known.cell).items()]
 
 
 def _engine(known: Known) -> str:

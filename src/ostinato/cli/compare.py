@@ -81,7 +81,7 @@ def compare_command(choice: Choice) -> Callable[..., None]:
 
 
 def _fixed_parameters() -> list[inspect.Parameter]:
-    names = "Which: lstm, gru, rnn, and package.module:Class for cells of your own, which are imported and run."
+    names = "Names out of `ostinato cells`, and package.module:Class for cells of your own, which are imported and run."
     match = "Choose each cell's width so that it has as many parameters as the first cell at --hidden-size."
     folder = "The folder to make; ostinato-compare-NAME in the current directory unless said otherwise."
     task = f"What to learn: {', '.join(TASKS)}. Guessed from the file unless said; its flags: --task NAME --help."

@@ -113,9 +113,11 @@ def _flag_type(name: str, hint: Any) -> tuple[Any, str | None]:
     if name == "time_budget":
         return str, "TIME"
     if name == "cell":
-        return str, "lstm|gru|rnn|package.module:Class"
+        return str, "NAME|package.module:Class"
     if get_origin(kind) is Literal:
         return kind, "|".join(map(str, get_args(kind)))
+    if name == "cell_options":
+        return str, "NAME=VALUE,…"
     if is_list(kind):
         return str, "A,B,…"
     return kind, None

@@ -46,8 +46,7 @@ def cell_named(name: str) -> type[Cell]:
     if not IMPORT_PATH.fullmatch(name):
         raise InvalidValue(
             "cell must be a name that `ostinato cells` lists, or package.module:Class for a cell of your own, "
-            f"got {name!r}"
-            + checks.nearest(name.lower(), BUILT_IN)
+            f"got {name!r}" + checks.nearest(name.lower(), BUILT_IN)
         )
     return _imported(name)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ostinato.errors import InvalidValue
-from ostinato.models.cell_names import name_of_cell
+from ostinato.models.cell_names import cell_named, name_of_cell
+from ostinato.models.cell_options import Value, cell_options
 from ostinato.setting import SettingsBase, setting
+
+CELLS = "A name that `ostinato cells` lists, or package.module:Class for a cell of your own."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,10 @@ class TrainingSettings(SettingsBase):
 
     usual_epochs: ClassVar[float | None] = None
 
-    cell: str = setting("lstm", "lstm, gru, rnn, or package.module:Class for a cell of your own.", "Model")
+    cell: str = setting("lstm", CELLS, "Model")
+    cell_options: tuple[str, ...] = setting(
+        (), "Options of the cell as NAME=VALUE, such as activation=relu; `ostinato cells NAME` lists them.", "Model"
+    )
     hidden_size: int = setting(256, "Width of the recurrent layers.", "Model", at_least=1)
     num_layers: int = setting(1, "Number of recurrent layers, each reading the one below.", "Model", at_least=1)
     dropout: float = setting(
@@ -103,12 +110,26 @@ class TrainingSettings(SettingsBase):
 
     @classmethod
     def converted(cls, name: str, value: Any) -> Any:
-        """As for every settings class; besides, a length of time as people write it, and a cell given as a class."""
+        """As for every settings class; besides, a length of time as people write it, a cell given as a
+        class, and its options given as a mapping."""
         if name == "time_budget" and isinstance(value, str):
             return parse_seconds(value)
         if name == "cell" and isinstance(value, type):
             return name_of_cell(value)
+        if name == "cell_options" and isinstance(value, Mapping):
+            return tuple(f"{option}={given}" for option, given in value.items())
         return super().converted(name, value)
+
+    def options_of_cell(self) -> dict[str, Value]:
+        """``cell_options`` as the cell's constructor takes them; the cell is imported, if it is a user's own.
+
+        >>> TrainingSettings(cell="mgu", cell_options=("form=mgu2",)).options_of_cell()
+        {'form': 'mgu2'}
+
+        Raises:
+            InvalidValue, InvalidType: no such cell, or one without such an option.
+        """
+        return cell_options(cell_named(self.cell), self.cell_options)
 
     def total_steps(self, batches_per_epoch: int) -> int | None:
         """Where the run ends by steps: the fewest that a setting asks for; None if only the time ends it.

@@ -137,6 +137,8 @@ def _bench(
     widths = dict.fromkeys(named, start.hidden_size)
     if match_parameters:
         widths = _matched(kind, files, start, named, say)
+    for cell in named:
+        start.replaced({"cell": cell}).options_of_cell()
     chosen = {cell: start.replaced({"cell": cell, "hidden_size": widths[cell]}) for cell in named}
     short = [cell.rpartition(":")[2] for cell in named]
     names = {
@@ -152,13 +154,14 @@ def _matched(
     """The width of each cell at which the networks have equally many parameters."""
     first, *others = cells
     model = prepared(kind, files, settings.replaced({"cell": first})).task.finished({})
-    wanted = parameters_at(model, cell_named(first))(settings.hidden_size)
+    wanted = sum(parameter.numel() for parameter in model.network.parameters())
     widths = {first: settings.hidden_size}
     say(f"{first}: hidden size {settings.hidden_size:,}, {wanted:,} parameters. The others come as near as they can:")
     for cell in others:
         count = parameters_at(model, cell_named(cell))
         widths[cell] = nearest_width(count, wanted)
         found = count(widths[cell])
+        assert found is not None
         say(f"{cell}: hidden size {widths[cell]:,}, {found:,} parameters ({100 * (found / wanted - 1):+.1f} %).")
     return widths
 

@@ -135,7 +135,9 @@ def _begun(
             f"settings must be {kind.settings.__name__} for the task {task}, got {type(chosen).__name__}"
         )
     # A class that is found under its name is one that a later run finds too.
-    return _Plan(kind, files, chosen.replaced({"cell": cell_named(chosen.cell)}), ensemble)
+    chosen = chosen.replaced({"cell": cell_named(chosen.cell)})
+    chosen.options_of_cell()
+    return _Plan(kind, files, chosen, ensemble)
 
 
 def _guessed(files: Sequence[Path], changes: Collection[str], quiet: bool) -> str:

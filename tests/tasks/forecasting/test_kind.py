@@ -156,7 +156,7 @@ def test_notes_say_what_was_guessed(prepare):
         ({"horizon": 50}, DataError, "the validation part of series load has 40 rows"),
         ({"split": "12/4/4"}, DataError, "needs 14,400 rows, and series load has 400"),
         ({"inputs": "winds"}, DataError, "no column 'winds' .*did you mean 'wind'"),
-        ({"cell": "lstn"}, InvalidValue, "did you mean lstm"),
+        ({"cell": "lstn"}, InvalidValue, "did you mean 'lstm'"),
     ],
 )
 def test_what_cannot_be_learnt(prepare, changes, error, rule):

@@ -213,6 +213,7 @@ def network_of(inputs: Inputs, training: Sequence[Any], outputs: int, settings: 
         bidirectional=settings.bidirectional,
         pooling=settings.pooling,
         dropout=settings.dropout,
+        cell_options=settings.options_of_cell(),
     )
     network = constructed(lambda: SequenceNetwork(size, cell_named(settings.cell)), settings.cell)
     if isinstance(inputs, Series):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ostinato.setting import setting
-from ostinato.tasks.settings import TrainingSettings
+from ostinato.tasks.settings import CELLS, TrainingSettings
 
 FEWEST_STEPS, MOST_STEPS = 600, 20_000
 """A small file is read more often than ``usual_epochs`` times, and a large one less often."""
@@ -60,7 +60,7 @@ class SequenceSettings(TrainingSettings):
     )
     embedding_size: int = setting(64, "Width of the vector that is learnt for each token.", "Text", at_least=1)
 
-    cell: str = setting("gru", "lstm, gru, rnn, or package.module:Class for a cell of your own.", "Model")
+    cell: str = setting("gru", CELLS, "Model")
     hidden_size: int = setting(128, "Width of the recurrent layers, in each direction.", "Model", at_least=1)
     bidirectional: bool = setting(True, "Read each sequence from both ends.", "Model")
     pooling: Literal["last", "mean", "max", "attention"] = setting(

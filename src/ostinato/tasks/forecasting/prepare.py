@@ -152,6 +152,7 @@ def _network(form: SeriesForm, settings: ForecastSettings) -> ForecastingNetwork
         hidden_size=settings.hidden_size,
         num_layers=settings.num_layers,
         dropout=settings.dropout,
+        cell_options=settings.options_of_cell(),
     )
     cell = cell_named(settings.cell)
     return constructed(lambda: ForecastingNetwork(size, cell), settings.cell)

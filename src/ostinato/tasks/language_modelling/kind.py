@@ -51,6 +51,7 @@ class LanguageModellingKind:
             input=settings.input,
             embedding_size=settings.embedding_size,
             dropout=settings.dropout,
+            cell_options=settings.options_of_cell(),
             tied=bool(settings.tie_embeddings),
             regularisation=settings.regularisation,
         )

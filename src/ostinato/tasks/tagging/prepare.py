@@ -21,6 +21,7 @@ from ostinato.tasks.tagging.sentences import Columns, Sentences, choose_columns,
 from ostinato.tasks.tagging.settings import TagSettings
 from ostinato.tasks.tagging.task import TaggingTask
 from ostinato.tasks.task import Prepared
+from ostinato.tasks.trial import constructed
 
 
 def prepare(files: Sequence[Path], settings: TagSettings) -> Prepared:
@@ -102,10 +103,11 @@ def _model(training: Sequence[Tagged], tags: tuple[str, ...], columns: dict[str,
         hidden_size=settings.hidden_size,
         num_layers=settings.num_layers,
         dropout=settings.dropout,
+        cell_options=settings.options_of_cell(),
         word_dropout=settings.word_dropout,
         crf=settings.crf,
     )
-    network = TaggingNetwork(size, cell_named(settings.cell))
+    network = constructed(lambda: TaggingNetwork(size, cell_named(settings.cell)), settings.cell)
     return Tagger(network, tokens, tags, columns)
 
 

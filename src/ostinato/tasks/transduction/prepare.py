@@ -158,6 +158,7 @@ def _model(
         shared=settings.shared,
         tied=settings.tied,
         dropout=settings.dropout,
+        cell_options=settings.options_of_cell(),
     )
     cell = cell_named(settings.cell)
     network = constructed(lambda: TransductionNetwork(size, cell), settings.cell)
