@@ -25,6 +25,8 @@ BACKWARD = "backward"
 FRESH = 2**25
 """Bytes from which malloc maps new pages at every call, whose first writing takes longer than a loop's arithmetic."""
 
+PASS = "one pass over memory, each thread through all steps with columns of its own"
+
 THREADS = "each with rows of its own, or, where rows are few or weights many, with columns of all rows"
 
 
@@ -154,7 +156,10 @@ class Kernel:
                 *(f"  {line}" for line in about.stages.splitlines()),
             ]
             lines += [f"  tiles: {about.tiles}"] if about.tiles else []
-            lines.append(f"  products: {2 * about.work:,} floating-point operations a row and step")
+            if about.work:
+                lines.append(f"  products: {2 * about.work:,} floating-point operations a row and step")
+            else:
+                lines.append(f"  no products: {PASS if about.apart else 'each thread with rows of its own'}")
         lines.append(f"threads: {threads.most()}, {THREADS}" if threads.most() > 1 else "threads: one")
         return "\n".join(lines)
 

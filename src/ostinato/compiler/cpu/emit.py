@@ -28,11 +28,12 @@ FLUSH = 64
 
 @dataclass(frozen=True)
 class Emitted:
-    """A module's text, and what its caller must provide: bytes of packed weights."""
+    """A module's text, and what its caller must provide: bytes of packed weights. ``apart``: see :class:`Frame`."""
 
     text: str
     packed: int
     tiles: str
+    apart: bool
 
 
 def emit(plan: Schedule, layout: Layout, target: Target, element: str, backward: bool) -> Emitted:
@@ -77,7 +78,7 @@ class _Emitter(Frame):
         code.lines.append("}")
         emit_copiers(code, self.vector)
         code.lines.append("attributes #0 = { nounwind }")
-        return Emitted(code.text(), self.packed * self.vector.bytes, self._describe())
+        return Emitted(code.text(), self.packed * self.vector.bytes, self._describe(), self.apart)
 
     def _word(self, name: str, number: int) -> str:
         place = self.code.let(f"getelementptr inbounds i64, ptr %args, i64 {number}")
@@ -147,6 +148,9 @@ class _Emitter(Frame):
     def _my_rows(self, step: Step) -> None:
         """The rows of this thread that are active: its own, or all where threads split columns."""
         code = self.code
+        if self.apart:
+            step.low, step.high = "0", step.rows
+            return
         columns = self.flag("columns")
         expected = code.let(f"icmp eq i64 {self.words['parties']}, %threads")
         index = code.let(f"select i1 {expected}, i64 %thread, i64 0")
@@ -203,7 +207,7 @@ class _Emitter(Frame):
         """Rows of no step keep their initial state."""
         code = self.code
         ragged = code.let(f"icmp ne ptr {self.words['sizes']}, null")
-        mine = code.let("icmp eq i64 %thread, 0")
+        mine = "true" if self.apart else code.let("icmp eq i64 %thread, 0")
         both = code.let(f"and i1 {ragged}, {mine}")
         with code.when(both):
             active = code.let(f"load i64, ptr {self.words['sizes']}, align 8")
@@ -258,6 +262,9 @@ class _Emitter(Frame):
 
     def _copy_rows(self, source: str, target: str, low: str, high: str, width: int) -> None:
         code = self.code
+        if self.apart:
+            self._copy_own_columns(source, target, low, high, width)
+            return
         begin = code.let(f"mul i64 {low}, {width}")
         end = code.let(f"mul i64 {high}, {width}")
         with code.loop(begin, end) as n:
@@ -265,6 +272,22 @@ class _Emitter(Frame):
             there = code.let(f"getelementptr inbounds {self.element}, ptr {target}, i64 {n}")
             value = code.let(f"load {self.element}, ptr {here}, align {self.vector.bytes}")
             code.do(f"store {self.element} {value}, ptr {there}, align {self.vector.bytes}")
+
+    def _copy_own_columns(self, source: str, target: str, low: str, high: str, width: int) -> None:
+        code = self.code
+        full, rest = divmod(width, self.lanes)
+        begin, end = (code.let(f"mul i64 {n}, {self.lanes}") for n in self.own_vectors(full))
+        if rest:
+            last = code.let("sub i64 %threads, 1")
+            is_last = code.let(f"icmp eq i64 %thread, {last}")
+            end = code.let(f"select i1 {is_last}, i64 {width}, i64 {end}")
+        with code.loop(low, high) as r:
+            first = code.let(f"mul i64 {r}, {width}")
+            with code.loop(code.let(f"add i64 {first}, {begin}"), code.let(f"add i64 {first}, {end}")) as n:
+                here = code.let(f"getelementptr inbounds {self.element}, ptr {source}, i64 {n}")
+                there = code.let(f"getelementptr inbounds {self.element}, ptr {target}, i64 {n}")
+                value = code.let(f"load {self.element}, ptr {here}, align {self.vector.bytes}")
+                code.do(f"store {self.element} {value}, ptr {there}, align {self.vector.bytes}")
 
     def _flush(self) -> None:
         """Add this thread's running sums to its sums of sums."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ostinato.compiler.cpu.flat import Read
 from ostinato.compiler.cpu.layout import Layout
-from ostinato.compiler.cpu.schedule import Place, Schedule
+from ostinato.compiler.cpu.schedule import Place, Schedule, is_apart
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
 
@@ -40,6 +40,7 @@ class Frame:
     Attributes:
         words: the kernel's arguments, by name.
         part, parts: this thread's number among those that split columns, and theirs; 0 and 1 where rows are split.
+        apart: columns never meet, and each thread runs through all steps with its own, without waiting for another.
     """
 
     def __init__(self, plan: Schedule, layout: Layout, target: Target, element: str) -> None:
@@ -49,6 +50,8 @@ class Frame:
         self.code = Code()
         self.words: dict[str, str] = {}
         self.part, self.parts = "0", "1"
+        carried = {b.name: b.width for b in layout.buffers.values() if b.kind == "flip"}
+        self.apart = is_apart(plan, carried)
 
     def flag(self, name: str) -> str:
         return self.code.let(f"icmp ne i64 {self.words[name]}, 0")
@@ -66,6 +69,16 @@ class Frame:
         low = code.let(f"mul i64 {self.part}, {total}")
         high = code.let(f"mul i64 {up}, {total}")
         return code.let(f"udiv i64 {low}, {self.parts}"), code.let(f"udiv i64 {high}, {self.parts}")
+
+    def own_vectors(self, total: int) -> tuple[str, str]:
+        """Which vectors of a row are this thread's: all of them, unless columns never meet."""
+        if not self.apart:
+            return "0", str(total)
+        code = self.code
+        after = code.let("add i64 %thread, 1")
+        low = code.let(f"mul i64 %thread, {total}")
+        high = code.let(f"mul i64 {after}, {total}")
+        return code.let(f"udiv i64 {low}, %threads"), code.let(f"udiv i64 {high}, %threads")
 
     def row(self, name: str, r: str, step: Step) -> str:
         """The address of row r of a buffer."""

@@ -14,6 +14,10 @@ from ostinato.compiler.cpu.machine import Machine
 SHARED_WORK = 30_000
 """Multiply-adds of a step below which a second thread costs more than it brings (a barrier is some 200 ns)."""
 
+SHARED_PASS = 100_000
+"""The same for a call of a loop without products, in elementwise operations: its threads never wait for each other,
+and only their start (some microseconds) counts."""
+
 OWN_ROWS = 4
 """So many rows for each thread, and threads take rows of their own instead of sharing all and splitting columns."""
 
@@ -132,7 +136,7 @@ class Call:
             values[index["sums"]] = self.sums.data_ptr()
         values[index["yield"]] = threads.sched_yield()
         values[index["parties"]] = number
-        own = MANY_ROWS if about.packed > NEAR else OWN_ROWS
+        own = MANY_ROWS if about.packed > NEAR else OWN_ROWS if about.work else 1
         values[index["columns"]] = int(number > 1 and self.rows < own * number)
         bounds = self._bounds(number)
         count = len(values)
@@ -158,15 +162,20 @@ def share(sizes: Tensor, rows: int, number: int) -> list[int]:
     return [0, *torch.searchsorted(lengths, goals).tolist(), rows]
 
 
-def number_of_threads(machine: Machine, rows: int, groups: int) -> int:
+def number_of_threads(machine: Machine, steps: int, rows: int, groups: int) -> int:
     """How many threads a step's work is worth."""
-    return threads.most() if machine.about.work * rows * groups >= SHARED_WORK else 1
+    about = machine.about
+    if about.work:
+        return threads.most() if about.work * rows * groups >= SHARED_WORK else 1
+    if about.elements * steps * rows * groups < SHARED_PASS:
+        return 1
+    return threads.most() if about.apart else min(threads.most(), rows * groups)
 
 
 def run(machine: Machine, calls: Sequence[Call]) -> None:
     """Run the directions of a layer, side by side if there are threads for both."""
     groups = len(calls)
-    number = number_of_threads(machine, calls[0].rows, groups)
+    number = number_of_threads(machine, calls[0].steps, calls[0].rows, groups)
     each = max(1, number // groups) if number % groups == 0 else 1
     for call in calls:
         call.prepare(each)

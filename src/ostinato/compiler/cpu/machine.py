@@ -21,6 +21,7 @@ from ostinato.compiler.cpu.layout import Buffer, Layout
 from ostinato.compiler.cpu.schedule import Schedule, describe, schedule
 from ostinato.compiler.cpu.targets import Target, host
 from ostinato.compiler.graph import Graph, dumps
+from ostinato.compiler.interpret import POINTWISE
 
 ELEMENT = {torch.float32: "float", torch.float64: "double"}
 
@@ -32,7 +33,9 @@ class About:
     Attributes:
         packed: bytes of packed weights.
         temporaries: the width of each buffer within a step.
-        work: multiply-adds a row and step.
+        work: multiply-adds of products a row and step.
+        elements: elementwise operations a row and step, where there are no products.
+        apart: whether each thread runs through all steps with columns of its own.
         stages, tiles: how the loop is cut, in words.
         times: the seconds each part of compiling took.
     """
@@ -40,6 +43,8 @@ class About:
     packed: int
     temporaries: dict[str, int]
     work: int
+    elements: int
+    apart: bool
     stages: str
     tiles: str
     times: dict[str, float]
@@ -111,7 +116,9 @@ def _compile(
         "compile": time.perf_counter() - written,
     }
     work = sum(n.width * n.inputs[0].shape[-1] for n in graph.nodes() if n.op in ("linear", "linear_t"))
-    return About(emitted.packed, plan.temporaries, work, describe(plan), emitted.tiles, times), object
+    elements = 0 if work else sum(n.width for n in graph.nodes() if n.op in POINTWISE)
+    stages = describe(plan)
+    return About(emitted.packed, plan.temporaries, work, elements, emitted.apart, stages, emitted.tiles, times), object
 
 
 def _plan(graph: Graph, own: list[Buffer]) -> Schedule:

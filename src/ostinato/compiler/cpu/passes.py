@@ -58,12 +58,16 @@ class Passes:
                 value = self.elementwise.operand(read, vector, at, pointers, values, loads, left)
                 self._accumulate(node.op, place, value, vector, left)
 
-        if full > 1:
-            with self.code.loop("0", str(full)) as n:
+        if full > 1 or (full and self.frame.apart):
+            with self.code.loop(*self.frame.own_vectors(full)) as n:
                 work(self.code.let(f"mul nuw nsw i64 {n}, {vector.lanes}"), 0)
         elif full:
             work("0", 0)
-        if rest:
+        if rest and self.frame.apart:
+            last = self.code.let("sub i64 %threads, 1")
+            with self.code.when(self.code.let(f"icmp eq i64 %thread, {last}")):
+                work(str(full * vector.lanes), rest)
+        elif rest:
             work(str(full * vector.lanes), rest)
         for node, place in zip(phase.reductions, sums, strict=True):
             self._finish(node, place, vector, pointers, 0)

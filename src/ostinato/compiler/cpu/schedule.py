@@ -9,7 +9,7 @@ the second by rows, with a barrier between stages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, is_joined, resolve
@@ -90,6 +90,23 @@ class Schedule:
             return Place(read.node["name"], read.offset)
         places = self.stores.get(id(read.node))
         return None if not places else Place(places[0].buffer, places[0].offset + read.offset)
+
+
+def is_apart(plan: Schedule, carried: Mapping[str, int]) -> bool:
+    """Whether columns never meet: one elementwise pass, in which an element of a state reads none but itself.
+
+    Args:
+        carried: the width of each buffer that goes from step to step, by name, those that are read and those written.
+    """
+    if plan.temporaries or len(plan.stages) != 1 or not isinstance(plan.stages[0], Rows):
+        return False
+    (stage,) = plan.stages
+    if len(stage.phases) != 1 or stage.phases[0].reductions or stage.phases[0].body[0].op in COPIES:
+        return False
+    if any(width != stage.phases[0].width for width in carried.values()):
+        return False
+    moved = [r for r in plan.reads.values() if r.node.op == "input" and r.node["name"] in carried]
+    return not any(r.offset or r.splat for r in moved)
 
 
 def schedule(graph: Graph, accumulated: Iterable[str] = ()) -> Schedule:

@@ -37,7 +37,7 @@ class Standing:
         if "x" in index:
             call.values[index["x.stride"]] = x_width
         call.states({name: like.new_zeros(rows, size) for name, size in states.items()})
-        number = number_of_threads(machine, rows, 1)
+        number = number_of_threads(machine, steps, rows, 1)
         call.prepare(number)
         words = call.words
         assert words is not None

@@ -1,0 +1,95 @@
+"""A loop without products: columns never meet, and each thread runs through all steps with its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from ostinato import cells
+from ostinato.cells.cell import Cell
+from ostinato.compiler.cpu import launch
+from ostinato.compiler.program import Gradients
+from ostinato.compiler.trace import trace
+from tests.support.kernels import Made, compare, every, seeds_of
+
+I, H = 3, 40
+
+CELLS: dict[str, tuple[type[Cell], dict[str, object], bool]] = {
+    "minGRU": (cells.MinGRUCell, {}, True),
+    "minLSTM": (cells.MinLSTMCell, {}, True),
+    "SRU": (cells.SRUCell, {}, True),
+    "QRNN": (cells.QRNNCell, {}, True),
+    "QRNN with a window": (cells.QRNNCell, {"window": 3}, False),
+    "LRU": (cells.LRUCell, {}, True),
+}
+"""A window's finished products move by a gate's width at every step: its columns do meet."""
+
+
+@pytest.fixture(autouse=True)
+def threads_are_used(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("OSTINATO_CACHE", "off")
+    monkeypatch.setattr(launch, "SHARED_PASS", 0)
+    yield
+    torch.set_num_threads(1)
+
+
+@cache
+def made(name: str) -> Made:
+    torch.manual_seed(0)
+    kind, options, _ = CELLS[name]
+    return Made(trace(kind(I, H, dtype=torch.float64, **options), I, {}, {}))
+
+
+def all_of(grads: Gradients) -> list[Tensor]:
+    return [g for part in (grads.streams, grads.constants, grads.states, grads.params) for g in part.values()]
+
+
+@pytest.mark.parametrize("sizes", [None, [1.0, 0.7, 0.7, 0.3, 0.0]], ids=["full", "ragged"])
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("name", CELLS)
+def test_the_same_bits_for_every_number_of_threads(name: str, rows: int, sizes: list[float] | None) -> None:
+    own = made(name)
+    kernel, lengths = own.kernel(torch.float32), None if sizes is None else [int(rows * s) for s in sizes]
+    loops = own.loops(steps=5, rows=rows, sizes=lengths, directions=2, dtype=torch.float32)
+    seeds = seeds_of(own.program, loops, torch.float32)
+    wanted = every(own.program, loops[0])
+    first: list[Tensor] | None = None
+    for number in (1, 2, 3, 4):
+        torch.set_num_threads(number)
+        joint, rans = kernel.forward(loops, save=True)
+        found = [joint, *(t for ran in rans for t in (*ran.finals.values(), *ran.trajectories.values()))]
+        for grads in kernel.backward(loops, rans, seeds.output, seeds.finals, wanted):
+            found += [*grads.streams.values(), *grads.states.values()]
+        first = first or found
+        assert all(map(torch.equal, first, found)), f"{number} threads"
+        compare(own.program, loops, kernel, seeds)
+    assert kernel.machine(True).about.apart == CELLS[name][2]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_what_runs(name: str) -> None:
+    """One pass each way, that reads its streams again and keeps nothing it computes of them."""
+    own = made(name)
+    assert (own.program.saved == ()) == CELLS[name][2]
+    kernel = own.kernel(torch.float32)
+    loops = own.loops(steps=3, rows=2, dtype=torch.float32)
+    _, rans = kernel.forward(loops, save=True)
+    seeds = seeds_of(own.program, loops, torch.float32)
+    kernel.backward(loops, rans, seeds.output, seeds.finals, every(own.program, loops[0]))
+    text = kernel.schedule_text()
+    assert "products:" not in text.replace("no products:", "")
+    assert ("one pass over memory" in text) == CELLS[name][2]
+    assert "stage 1" not in text
+
+
+def test_many_threads_for_few_columns() -> None:
+    """More threads than vectors: some have nothing to do."""
+    torch.manual_seed(0)
+    own = Made(trace(cells.MinGRUCell(3, 5, dtype=torch.float64), 3, {}, {}))
+    torch.set_num_threads(4)
+    own.check(torch.float32, steps=4, rows=3)
+    own.check(torch.float64, steps=4, rows=3, sizes=[3, 2, 1, 1])
