@@ -135,9 +135,15 @@ def _begun(
             f"settings must be {kind.settings.__name__} for the task {task}, got {type(chosen).__name__}"
         )
     # A class that is found under its name is one that a later run finds too.
-    chosen = chosen.replaced({"cell": cell_named(chosen.cell)})
+    chosen = chosen.replaced({"cell": cell_named(chosen.cell), **_whole_paths(chosen)})
     chosen.options_of_cell()
     return _Plan(kind, files, chosen, ensemble)
+
+
+def _whole_paths(settings: TrainingSettings) -> dict[str, str]:
+    """The settings that name files, so that a run that is resumed elsewhere finds them."""
+    named = {name: getattr(settings, name, None) for name in ("validation_file", "test_file")}
+    return {name: str(Path(path).resolve()) for name, path in named.items() if path is not None}
 
 
 def _guessed(files: Sequence[Path], changes: Collection[str], quiet: bool) -> str:

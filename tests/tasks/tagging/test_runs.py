@@ -49,6 +49,16 @@ def test_a_killed_run_ends_with_the_weights_it_would_have_had(conll_file, tmp_pa
     assert one.training["test"]["entity_f1"] == whole.test["entity_f1"]
 
 
+def test_a_run_that_was_begun_elsewhere_finds_its_files(conll_file, tmp_path, monkeypatch):
+    (tmp_path / "test.conll").write_text(conll_file.read_text().replace("the ", "a "))
+    monkeypatch.chdir(tmp_path)
+    ostinato.train(conll_file, "run", task="tag", test_file="test.conll", steps=2, **SMALL)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = ostinato.train(out=tmp_path / "run", resume=True, steps=4, quiet=True)
+    assert again.step == 4
+
+
 def test_a_cell_of_ones_own(conll_file, tmp_path):
     result = ostinato.train(conll_file, tmp_path / "own", task="tag", cell=PlainCell, crf=True, steps=2, **SMALL)
     model = ostinato.load(result.folder, cell=PlainCell)
