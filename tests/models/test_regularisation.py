@@ -8,21 +8,16 @@ import json
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from ostinato.cells.cell import Cell
 from ostinato.cells.library.gru import GRUCell
 from ostinato.cells.library.lstm import LSTMCell
 from ostinato.errors import InvalidValue, ModelFolderError
-from ostinato.layers.recurrent import Recurrent
 from ostinato.models.folder import load, save
 from ostinato.models.language_model import LanguageModel, LanguageModelSize
-from ostinato.models.locked_stack import LockedStack
 from ostinato.models.regularisation import (
     Regularisation,
-    WeightDrop,
-    drop_recurrent_weights,
     drop_tokens,
     locked_dropout,
 )
@@ -56,57 +51,20 @@ def test_whole_tokens_lose_their_vector():
     torch.testing.assert_close(torch.cat(values).unique(), torch.tensor([0, 1 / 0.6]))
 
 
-def test_dropconnect_expects_the_weight():
-    weight = torch.rand(20, 5, dtype=torch.float64) + 0.5
-    drop = WeightDrop(0.25)
-    mean = sum(drop(weight) for _ in range(4000)) / 4000
-    # A mean of 4000 draws of w/0.75 or 0 deviates by w·√(1/3)/√4000 < 0.014; five of these.
-    torch.testing.assert_close(mean, weight, rtol=0, atol=0.07)
-    assert drop.eval()(weight) is weight or torch.equal(drop(weight), weight)
-
-
-@pytest.mark.parametrize("engine", ["auto", "loop", "native", "aten"])
-def test_dropconnect_draws_once_a_call(engine):
-    """Against torch's own layer with the mask put into its weights: one mask for all steps, whoever runs them."""
-    stack = Recurrent(LSTMCell, 4, 6, engine=engine)
-    plain = nn.LSTM(4, 6)
-    plain.load_state_dict(stack.state_dict())
-    drop_recurrent_weights(stack, 0.5)
-    x = torch.randn(11, 3, 4)
-    torch.manual_seed(5)
-    found, _ = stack(x)
-    torch.manual_seed(5)
-    dropped = F.dropout(plain.weight_hh_l0, 0.5)
-    expected, _ = torch.func.functional_call(plain, {"weight_hh_l0": dropped}, (x,))
-    torch.testing.assert_close(found, expected)
-    gradients = torch.autograd.grad(found.sum(), stack.parametrizations.weight_hh_l0.original)
-    torch.testing.assert_close(gradients, torch.autograd.grad(expected.sum(), plain.weight_hh_l0))
-    assert bool((gradients[0] == 0).any())
+def test_the_stack_drops_what_is_said():
+    network = awd()
+    assert (network.stack.dropout, network.stack.dropout_form, network.stack.weight_dropout) == (0.3, "sequence", 0.5)
+    plain = LanguageModel(LanguageModelSize(13, 9, 2, embedding_size=5, dropout=0.2), LSTMCell)
+    assert (plain.stack.dropout, plain.stack.dropout_form, plain.stack.weight_dropout) == (0.2, "element", 0.0)
 
 
 def test_without_recurrent_weights_there_is_nothing_to_drop():
-    stack = Recurrent(LSTMCell, 4, 6)
-    # Once parametrized, the weight is no parameter of the layer's own any more.
-    drop_recurrent_weights(stack, 0.5)
-    with pytest.raises(InvalidValue, match="a name begins with weight_hh, and LSTMCell has weight_ih_l0"):
-        drop_recurrent_weights(stack, 0.5)
+    class Leaky(Cell):
+        def step(self, x, h):
+            return 0.9 * h + 0.1 * x
 
-
-@pytest.mark.parametrize("cell", [LSTMCell, GRUCell])
-def test_a_locked_stack_is_a_stack(cell):
-    whole = Recurrent(cell, 4, 6, 3)
-    stack = LockedStack(cell, 4, 6, 3, dropout=0.5).eval()
-    for k, layer in enumerate(stack.layers):
-        layer.load_state_dict({name: whole.state_dict()[name.replace("_l0", f"_l{k}")] for name in layer.state_dict()})
-    x, lengths = torch.randn(7, 3, 4), torch.tensor([2, 7, 5])
-    expected, state = whole(x, lengths=lengths)
-    found, states = stack(x, lengths=lengths)
-    torch.testing.assert_close(found, expected)
-    for k, after in enumerate(states):
-        for one, all_layers in zip(
-            after if isinstance(after, tuple) else [after], state if isinstance(state, tuple) else [state], strict=True
-        ):
-            torch.testing.assert_close(one[0], all_layers[k])
+    with pytest.raises(InvalidValue, match="names begin with weight_hh, and Leaky has none at all"):
+        LanguageModel(LanguageModelSize(13, 5, 1, embedding_size=5, regularisation=AWD), Leaky)
 
 
 @pytest.mark.parametrize(("hidden", "projected"), [(9, True), (5, False)])
@@ -139,15 +97,7 @@ def test_one_hot_has_nothing_to_tie():
 def test_nothing_is_dropped_in_evaluation_and_all_of_it_in_training():
     network = awd()
     plain = LanguageModel(LanguageModelSize(13, 9, 2, embedding_size=5, tied=True), LSTMCell)
-    names = {
-        name: name.replace("layers.0.", "").replace("layers.1.", "").replace("parametrizations.", "")
-        for name in network.state_dict()
-    }
-    renamed = {}
-    for name, short in names.items():
-        short = short.replace(".original", "")
-        renamed[short.replace("_l0", "_l1") if "layers.1." in name else short] = network.state_dict()[name]
-    plain.load_state_dict(renamed)
+    plain.load_state_dict(network.state_dict())
     torch.testing.assert_close(network.eval()(TOKENS)[0], plain.eval()(TOKENS)[0])
     network.train()
     assert not torch.equal(network(TOKENS)[0], network(TOKENS)[0])
@@ -185,7 +135,6 @@ def test_reading_in_two_calls_is_reading_in_one():
         ("regularisation", {}, "embedding is missing"),
         ("regularisation", {**dataclasses.asdict(AWD), "weights": 1}, "weights must be at least 0 and below 1"),
         ("regularisation", {**dataclasses.asdict(AWD), "locked": "yes"}, "locked must be true or false"),
-        ("regularisation", {**dataclasses.asdict(AWD), "locked": False}, "must hold the tensors that config.json"),
         ("input", "one-hot", "tied embeddings need input to be embedding"),
     ],
 )

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from ostinato.cells.cell import Cell
 from ostinato.errors import InvalidValue
 from ostinato.layers.recurrent import Recurrent
-from ostinato.models.locked_stack import LockedStack
-from ostinato.models.regularisation import Regularisation, drop_recurrent_weights, drop_tokens, locked_dropout
+from ostinato.models.regularisation import Regularisation, drop_tokens, locked_dropout
 from ostinato.models.states import State
 
 INPUTS = ("embedding", "one-hot")
@@ -154,23 +153,17 @@ class LanguageModel(nn.Module):
         return F.one_hot(tokens, self.size.vocabulary_size).to(self.head.weight.dtype)
 
 
-def _stack(
-    size: LanguageModelSize, cell_type: type[Cell], width: int, device: torch.device | str | None
-) -> Recurrent | LockedStack:
+def _stack(size: LanguageModelSize, cell_type: type[Cell], width: int, device: torch.device | str | None) -> Recurrent:
     """The recurrent layers, with what is dropped in and between them."""
     dropped = size.dropped
-    kind = LockedStack if dropped.locked else Recurrent
-    stack = kind(
+    return Recurrent(
         cell_type,
         width,
         size.hidden_size,
         size.num_layers,
         dropout=dropped.hidden if size.num_layers > 1 else 0.0,
+        dropout_form="sequence" if dropped.locked else "element",
+        weight_dropout=dropped.weights,
         device=device,
         **size.cell_options,
     )
-    if dropped.weights:
-        for part in stack.modules():
-            if isinstance(part, Recurrent):
-                drop_recurrent_weights(part, dropped.weights)
-    return stack

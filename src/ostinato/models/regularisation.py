@@ -7,16 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
 from ostinato.errors import InvalidValue
-from ostinato.layers.recurrent import Recurrent
-
-RECURRENT_WEIGHT = "weight_hh"
-"""How the weights from a state to the next are called in the cells; dropconnect acts on these."""
+from ostinato.layers.between import sequence_mask
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ def locked_dropout(x: Tensor, part: float, training: bool) -> Tensor:
     >>> bool((y == y[0]).all()), sorted(set(y.flatten().tolist()))
     (True, [0.0, 2.0])
     """
-    return x * F.dropout(torch.ones_like(x[:1]), part) if training and part else x
+    return x * sequence_mask(x, x.shape[1], part) if training and part else x
 
 
 def drop_tokens(vectors: Tensor, tokens: Tensor, part: float, vocabulary_size: int, training: bool) -> Tensor:
@@ -72,39 +67,3 @@ def drop_tokens(vectors: Tensor, tokens: Tensor, part: float, vocabulary_size: i
         return vectors
     kept = F.dropout(vectors.new_ones(vocabulary_size), part)
     return vectors * kept[tokens].unsqueeze(-1)
-
-
-class WeightDrop(nn.Module):
-    """A parametrization: the weight with a part of its elements dropped, drawn anew each time it is read.
-
-    What is trained and stored is the whole weight; its expectation is what is read. L. Wan et al., "Regularization of
-    neural networks using DropConnect", 2013.
-    """
-
-    def __init__(self, part: float) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """``weight``, some of it 0 and the rest larger while training."""
-        return F.dropout(weight, self.part, self.training)
-
-
-def drop_recurrent_weights(stack: Recurrent, part: float) -> None:
-    """Lets each call of ``stack`` see its recurrent weights with ``part`` of them dropped, while it is training.
-
-    A layer reads each weight once a call, so one mask holds for all steps, and the engines run as ever. In the
-    ``state_dict`` a weight NAME is ``parametrizations.NAME.original``.
-
-    Raises:
-        InvalidValue: the cell has no weight whose name begins with ``weight_hh``.
-    """
-    names = [name for name, _ in stack.named_parameters(recurse=False)]
-    recurrent = [name for name in names if name.startswith(RECURRENT_WEIGHT)]
-    if not recurrent:
-        raise InvalidValue(
-            f"weights are dropped where a name begins with {RECURRENT_WEIGHT}, and {stack.cell_type.__name__} has "
-            f"{', '.join(names) or 'no weights'}; leave weight_drop at 0"
-        )
-    for name in recurrent:
-        parametrize.register_parametrization(stack, name, WeightDrop(part), unsafe=True)
