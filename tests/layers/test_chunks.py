@@ -118,6 +118,26 @@ def test_rows_that_have_ended_keep_their_state_and_give_no_gradient():
     assert all(bool(p.grad.isfinite().all()) for p in rnn.parameters())
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_rows_restart_where_they_do_in_the_whole(batch_first, blocks):
+    rnn = ostinato.GRU(I, H, 2, batch_first=batch_first, initial_state="learned", engine="loop", dtype=torch.float64)
+    with torch.no_grad():
+        rnn.initial_h_l0.fill_(0.4)
+    axis = 1 if batch_first else 0
+    x, reset = torch.randn(11, 3, I, dtype=torch.float64), torch.rand(11, 3) < 0.3
+    if batch_first:
+        x, reset = x.transpose(0, 1), reset.T
+    expected, _ = rnn(x, reset=reset)
+    given = (blocks_of(reset, [3, 0, 4], axis)) if blocks else reset
+    torch.testing.assert_close(torch.cat([c.output for c in ostinato.chunks(rnn, x, 4, reset=given)], axis), expected)
+    alone = rnn(x[0] if batch_first else x[:, 0], reset=(reset if batch_first else reset.T)[0])[0]
+    found = ostinato.chunks(rnn, x[0] if batch_first else x[:, 0], 4, reset=(reset if batch_first else reset.T)[0])
+    torch.testing.assert_close(torch.cat([c.output for c in found]), alone)
+    with pytest.raises(errors.InvalidShape, match="reset must have the 11 steps of x, got 3"):
+        ostinato.chunks(rnn, x, 4, reset=reset.narrow(axis, 0, 3))
+
+
 def test_every_row_may_have_ended():
     rnn = ostinato.LSTM(I, H)
     done = list(ostinato.chunks(rnn, torch.randn(6, 2, I), 2, lengths=[1, 2]))
@@ -187,7 +207,13 @@ def test_a_computed_state_needs_its_condition():
     x = torch.randn(5, 2, I)
     with pytest.raises(errors.InvalidValue, match="a chunk is no whole input; give condition"):
         ostinato.chunks(rnn, x, 2)
-    assert len(list(ostinato.chunks(rnn, x, 2, condition=torch.zeros(2, 1)))) == 3
+    condition = torch.zeros(2, 1)
+    assert len(list(ostinato.chunks(rnn, x, 2, condition=condition))) == 3
+    hx, reset = torch.zeros(1, 2, H), torch.zeros(5, 2, dtype=torch.bool)
+    assert len(list(ostinato.chunks(rnn, x, 2, hx=hx))) == 3
+    assert len(list(ostinato.chunks(rnn, x, 2, hx=hx, reset=reset, condition=condition))) == 3
+    with pytest.raises(errors.InvalidValue, match="hx=… where no row restarts"):
+        ostinato.chunks(rnn, x, 2, hx=hx, reset=reset)
 
 
 @pytest.mark.parametrize(

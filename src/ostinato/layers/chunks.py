@@ -36,6 +36,7 @@ def chunks(
     hx: Any = None,
     lengths: Tensor | Sequence[int] | None = None,
     condition: Any = None,
+    reset: Any = None,
     **streams: Any,
 ) -> Iterator[Chunk]:
     """Run a layer over a sequence k steps at a time, with the state carried on and the graph cut between.
@@ -59,6 +60,7 @@ def chunks(
         hx: the state to begin with, as for the layer; the first chunk's gradients reach it.
         lengths: (B,), as for the layer; a row that has ended keeps its state, and puts out zeros.
         condition: as for the layer: what its ``initial_state`` module is called with.
+        reset: (T, B), as for the layer: where rows restart; cut like ``x``, or an iterable of blocks.
         streams: the keyword-only parameters of the cell's step: (T, B, ·) a value a step, or an iterable of blocks,
             is cut like ``x``; (B, ·) a value a sequence.
 
@@ -85,7 +87,9 @@ def chunks(
         >>> [len(output) for output, _ in ostinato.chunks(rnn, blocks, 16)]
         [16, 16, 6]
     """
-    name = _check_layer(layer, hx, condition)
+    if reset is not None and "reset" in layer._streams:
+        streams, reset = streams | {"reset": reset}, None
+    name = _check_layer(layer, hx is not None and reset is None, condition)
     checks.size("k", k)
     source = _Source(name, "x", x, layer.batch_first)
     if source.ahead is not None:
@@ -98,28 +102,30 @@ def chunks(
         else:
             along[key] = _Source(name, key, value, layer.batch_first)
             along[key].check_steps(source)
+    if reset is not None:
+        along["reset"] = _Source(name, "reset", reset, layer.batch_first, flags=True)
+        along["reset"].check_steps(source)
     counts = None if lengths is None else _lengths(lengths, source)
-    first = {"hx": hx, "condition": condition}
-    return _run(layer, source, k, first, counts, along, constants)
+    return _run(layer, source, k, hx, counts, along, constants | {"condition": condition})
 
 
 def _run(
     layer: Recurrent,
     source: _Source,
     k: int,
-    first: dict[str, Any],
+    hx: Any,
     lengths: Tensor | None,
     along: Mapping[str, _Source],
     constants: Mapping[str, Any],
 ) -> Iterator[Chunk]:
-    given, done = first, 0
+    done = 0
     while (part := source.take(k, done == 0)) is not None:
         steps = part.shape[source.time]
         left = None if lengths is None else (lengths - done).clamp(0, steps)
         streams = {name: value.take_exactly(steps) for name, value in along.items()}
-        output, state = layer(part, lengths=left, **given, **streams, **constants)
+        output, state = layer(part, hx, lengths=left, **streams, **constants)
         yield Chunk(output, state)
-        given = {"hx": map_network(Tensor.detach, state)}
+        hx = map_network(Tensor.detach, state)
         done += steps
         del part, output, state, streams  # what the caller let go of need not live while the next chunk is computed
         if not steps:
@@ -130,7 +136,8 @@ def _run(
         value.check_end(done)
 
 
-def _check_layer(layer: Any, hx: Any, condition: Any) -> str:
+def _check_layer(layer: Any, begins: bool, condition: Any) -> str:
+    """The name for messages; ``begins``: whether the state to begin with is given, and no row restarts."""
     if not isinstance(layer, Recurrent):
         raise InvalidType(f"chunks needs a recurrent layer of ours, got {type(layer).__name__}")
     name = f"chunks of {type(layer).__name__}"
@@ -140,10 +147,10 @@ def _check_layer(layer: Any, hx: Any, condition: Any) -> str:
             "step, so that there is no state to carry from chunk to chunk; use a layer made with bidirectional=False, "
             "or call this one on whole sequences (recompute='chunks' saves memory there)"
         )
-    if isinstance(layer.initial_state, nn.Module) and hx is None and condition is None:
+    if isinstance(layer.initial_state, nn.Module) and not begins and condition is None:
         raise InvalidValue(
             f"{name}: the layer's initial state is computed by a module, from a whole input or a condition, and a "
-            "chunk is no whole input; give condition=… or hx=…"
+            "chunk is no whole input; give condition=…, or hx=… where no row restarts"
         )
     return name
 
@@ -168,8 +175,9 @@ class _Source:
         time: the axis of steps.
     """
 
-    def __init__(self, owner: str, name: str, value: Any, batch_first: bool) -> None:
+    def __init__(self, owner: str, name: str, value: Any, batch_first: bool, flags: bool = False) -> None:
         self.owner, self.name = owner, name
+        self._batched = 2 if flags else 3  # the rank of a block of several rows
         self.whole = value if isinstance(value, Tensor) else None
         if isinstance(value, PackedSequence):
             raise InvalidType(
@@ -185,7 +193,7 @@ class _Source:
         self._taken = 0
         self.rank: int | None = None
         self.ahead = self._next()
-        self.time = 1 if batch_first and self.rank == 3 else 0
+        self.time = 1 if batch_first and self.rank == self._batched else 0
 
     def take(self, k: int, empty: bool = False) -> Tensor | None:
         """The next k steps, fewer at the end; None when there are none, unless an empty block may stand for them."""
@@ -235,6 +243,6 @@ class _Source:
                 "torch.from_numpy shares an array's memory"
             )
         what = self.name if self.whole is not None else f"a block of {self.name}"
-        checks.rank(self.owner, what, block, (2, 3) if self.rank is None else (self.rank,))
+        checks.rank(self.owner, what, block, (self._batched - 1, self._batched) if self.rank is None else (self.rank,))
         self.rank = block.dim()
         return block
