@@ -1,5 +1,6 @@
 # make demo   train a language model on text every machine has, look into it
 # make test   lint, types, all tests
+# make docs   write the pages that are made from docstrings
 # make bench  time everything against torch.nn and others, about half an hour
 # All set up .venv by themselves. PIP_FLAGS goes to pip, PYTHON names the interpreter.
 
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 BENCH_READY := $(VENV)/ready-bench
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench docs clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -25,12 +26,16 @@ demo: $(READY)
 	$(BIN)/ostinato demo
 
 lint: $(READY)
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks docs/make_cells.py
+	$(BIN)/ruff format --check src tests examples benchmarks docs/make_cells.py
 	$(BIN)/mypy
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8
+
+# The page of equations, out of the cells' docstrings.
+docs: $(READY)
+	$(BIN)/python docs/make_cells.py
 
 # Both tables are printed before either fails the command.
 bench: $(BENCH_READY)
