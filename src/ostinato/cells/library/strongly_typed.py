@@ -83,11 +83,12 @@ class TypedCell(Cell):
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
-        return (self.hidden_size, self.input_size)
+        return (self.hidden_size, 3 * self.hidden_size)
 
     def products(self, x: Tensor, before: Tensor) -> tuple[Tensor, ...]:
-        """z, and f and o before their activations."""
-        return (linear(x, self.weight_ih, self.bias_ih) + linear(before, self.weight_before)).chunk(3, dim=-1)
+        """z, f and o before their activations, and what the next step needs of x."""
+        z, f, o = (linear(x, self.weight_ih, self.bias_ih) + before).chunk(3, dim=-1)
+        return z, f, o, linear(x, self.weight_before)
 
 
 @known("t-gru", "Strongly typed GRU", 2016)
@@ -100,8 +101,10 @@ class TGRUCell(TypedCell):
         o_t &= \tau(V_o x_{t-1} + W_o x_t + b_o) \\
         h_t &= f_t \odot h_{t-1} + z_t \odot o_t
 
-    The x before is a state of its own, ``before`` (B, I), zero where a sequence begins. The products lie stacked in the
-    weights as z, f, o. torchrecurrent has the same equations with two biases, which add up to this one.
+    What a step needs of the x before is a state of its own, ``before`` (B, 3·H): :math:`V x_{t-1}`, zero where a
+    sequence begins. So all layers of a stack have states of the same widths, and no product is left in the loop. The
+    products lie stacked in the weights as z, f, o. torchrecurrent has the same equations with two biases, which add up
+    to this one, and :math:`x_{t-1}` for the second state.
 
     Args:
         input_size: I.
@@ -118,16 +121,16 @@ class TGRUCell(TypedCell):
     Example:
         >>> h, before = ostinato.cells.TGRUCell(4, 5)(torch.randn(2, 4))
         >>> h.shape, before.shape
-        (torch.Size([2, 5]), torch.Size([2, 4]))
+        (torch.Size([2, 5]), torch.Size([2, 15]))
     """
 
     state_names = ("h", "before")
 
     def step(self, x: Tensor, h: Tensor, before: Tensor) -> Any:
-        z, f, o = self.products(x, before)
+        z, f, o, before = self.products(x, before)
         f, o = torch.sigmoid(f), self._squash(o)
         h = f * h + self.candidate(z) * o
-        return h, x
+        return h, before
 
 
 @known("t-lstm", "Strongly typed LSTM", 2016)
@@ -141,9 +144,9 @@ class TLSTMCell(TypedCell):
         c_t &= f_t \odot c_{t-1} + (1 - f_t) \odot z_t \\
         h_t &= c_t \odot o_t
 
-    h is the output and no part of the state, which is c and the x before, ``before`` (B, I), zero where a sequence
-    begins. The products lie stacked in the weights as z, f, o. torchrecurrent has the same equations with two biases,
-    which add up to this one.
+    h is the output and no part of the state, which is c and ``before`` (B, 3·H), as in :class:`TGRUCell`:
+    :math:`V x_{t-1}`, zero where a sequence begins. The products lie stacked in the weights as z, f, o. torchrecurrent
+    has the same equations with two biases, which add up to this one, and :math:`x_{t-1}` for the second state.
 
     Args:
         input_size: I.
@@ -160,7 +163,7 @@ class TLSTMCell(TypedCell):
     Example:
         >>> h, (c, before) = ostinato.cells.TLSTMCell(4, 5)(torch.randn(2, 4))
         >>> h.shape, c.shape, before.shape
-        (torch.Size([2, 5]), torch.Size([2, 5]), torch.Size([2, 4]))
+        (torch.Size([2, 5]), torch.Size([2, 5]), torch.Size([2, 15]))
     """
 
     state_names = ("c", "before")
@@ -171,8 +174,8 @@ class TLSTMCell(TypedCell):
         return self.hidden_size
 
     def step(self, x: Tensor, c: Tensor, before: Tensor) -> Any:
-        z, f, o = self.products(x, before)
+        z, f, o, before = self.products(x, before)
         f, o = torch.sigmoid(f), self._squash(o)
         c = f * c + (1 - f) * self.candidate(z)
         h = c * o
-        return h, c, x
+        return h, c, before
