@@ -1,0 +1,79 @@
+"""The study's page: docs/which_cell.md, between its two marks, and its pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from timing import Machine
+from which_runs import contestants
+from which_tables import Content
+
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+NAMED = ("lstm", "gru", "rnn")
+"""These have their names in a picture in any case, the others where none is both better and cheaper."""
+
+
+def write(content: Content, machine: Machine, docs: Path = DOCS) -> None:
+    """Put the tables between the page's marks, and draw a picture a task."""
+    page = docs / "which_cell.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    pictures = {task: draw(content, task, docs / "images" / f"which_cell_{task}.png") for task in content.problems}
+    page.write_text(f"{before}{BEGIN}\n\n{text(content, machine, pictures)}\n{END}{after}", encoding="utf-8")
+    print(f"written: {page} and {', '.join(map(str, pictures.values()))}")
+
+
+def text(content: Content, machine: Machine, pictures: dict[str, Path]) -> str:
+    everyone = contestants()
+    whole = sum(
+        all((score := content.score(task, who)) and len(score.runs) == content.seeds for task in content.problems)
+        for who in everyone
+    )
+    state = (
+        f"So far {whole} of {len(everyone)} cells have all their runs of {len(content.problems)} tasks "
+        f"({', '.join(content.problems)}): {len(content.runs):,} runs."
+    )
+    tables = [table.markdown() for table in (content.overview(), content.claims())]
+    shown = [
+        f"![{task}: the figure of every cell against the time of its training step](images/{path.name})"
+        for task, path in pictures.items()
+    ]
+    where = "```text\n" + "\n".join(machine.lines()) + "\n```"
+    return "\n\n".join([state, *tables, *shown, where]) + "\n"
+
+
+def draw(content: Content, task: str, path: Path) -> Path:
+    """Quality against cost, a point a cell with a bar of its seeds' extremes; dashed what remembers nothing."""
+    problem, scores = content.problems[task], content.scores(task)
+    figure = Figure(figsize=(8, 4.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    points = {who: (content.cost(task, who), score.mean) for who, score in scores.items()}
+    for who, (cost, mean) in points.items():
+        figures = scores[who].figures
+        front = who in NAMED or not any(
+            other_cost < cost and (other > mean if problem.more_is_better else other < mean)
+            for other_cost, other in points.values()
+        )
+        colour = "#b5472b" if front else "#7d8590"
+        axes.errorbar(
+            [cost], [mean], yerr=[[mean - min(figures)], [max(figures) - mean]], fmt="o", ms=5, color=colour, capsize=2
+        )
+        if front:
+            axes.annotate(who, (cost, mean), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    value, how = problem.line
+    axes.axhline(value, color="#7d8590", ls="--", lw=1)
+    axes.text(0.995, value, f"{how} ", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
+    if task == "adding":
+        axes.set_yscale("log")
+    axes.set_xlim(left=0)
+    axes.set_xlabel("milliseconds of a training step, one thread")
+    axes.set_ylabel(f"{problem.unit}, test part")
+    axes.set_title(f"{task}, about {next(iter(scores.values())).any.parameters:,} parameters", fontsize=10)
+    axes.grid(alpha=0.3)
+    figure.savefig(path)
+    return path
