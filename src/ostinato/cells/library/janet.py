@@ -15,7 +15,7 @@ from ostinato.cells.stacked import StackedCell
 from ostinato.errors import InvalidType, InvalidValue
 
 
-@known("janet", "JANET: the forget gate alone", 2018)
+@known("janet", "Just another network: the forget gate alone", 2018)
 class JANETCell(StackedCell):
     r"""An LSTM with its forget gate alone: it decides what stays, and with it what comes in.
 
