@@ -53,7 +53,9 @@ def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cells", nargs="+", choices=known, default=known, metavar="NAME")
     parser.add_argument("--tasks", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--minutes", type=float, default=math.inf, help="no run is begun after these")
-    parser.add_argument("--run-minutes", type=float, default=2.0, help="a run is stopped and tested after these")
+    parser.add_argument(
+        "--run-minutes", type=float, default=2.0, help="of the processor: a run is stopped and tested after these"
+    )
     parser.add_argument("--steps-scale", type=float, default=1.0, help="a part of each task's steps")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time; threads of speeds")
     parser.add_argument("--no-speed", action="store_true", help="tasks only")

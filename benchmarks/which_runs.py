@@ -116,7 +116,7 @@ def problem_of(task: str, text: Path | None) -> Problem:
 def train(plan: Plan) -> Run:
     """Train one network once; figures are NaN if its loss came to be no number.
 
-    Its seconds are those of the processor: what else the machine does meanwhile does not lengthen them.
+    Its seconds are those of the processor: what else the machine does meanwhile neither lengthens nor ends it.
     """
     problem = problem_of(plan.task, plan.text)
     width = width_for(plan.who, problem)
@@ -126,8 +126,8 @@ def train(plan: Plan) -> Run:
     network(problem.batch(torch.Generator())[0][:3])  # compiles the step, before the clock runs
     parameters = list(network.parameters())
     optimiser = torch.optim.Adam(parameters, lr=plan.rate)
-    start, end, done, broken = time.process_time(), time.perf_counter() + plan.most_seconds, 0, False
-    while done < plan.steps and not broken and time.perf_counter() < end:
+    start, done, broken = time.process_time(), 0, False
+    while done < plan.steps and not broken and time.process_time() < start + plan.most_seconds:
         for group in optimiser.param_groups:  # down to a tenth, along a cosine
             group["lr"] = plan.rate * (0.55 + 0.45 * math.cos(math.pi * done / plan.steps))
         x, target = problem.batch(draw)
