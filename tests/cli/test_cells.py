@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,17 @@ def test_orders(run, order, column):
     values = [one[column] for one in json.loads(out)]
     assert values == sorted(values)
     assert len(values) == len(EVERYONE)
+
+
+def test_the_readme_shows_real_lines(run):
+    """The header, and some of the lines in their order; columns are as wide as those lines need."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"ostinato cells --sort cost.*?```text\n(.*?)```", readme, re.DOTALL)
+    shown = [line.split() for line in block.splitlines() if "──" not in line]
+    real = [line.split() for line in run("--sort", "cost")[1].splitlines()]
+    places = [real.index(line) for line in shown]
+    assert len(places) > 5
+    assert places == sorted(places)
 
 
 def test_csv(run):
