@@ -22,6 +22,7 @@ from torch.func import functional_call
 
 from ostinato.cells import checks
 from ostinato.errors import InvalidShape, InvalidValue
+from ostinato.layers.scan import linear_scan
 from ostinato.layers.torch_nn import GRU, LSTM, RNN, ChoGRU
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "bidirectional_lstm_forward",
     "bidirectional_rnn_forward",
     "gru_forward",
+    "linear_scan",
     "lstm_forward",
     "rnn_forward",
 ]
