@@ -13,6 +13,7 @@ from which_tables import Content
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+LOGARITHMIC = ("adding", "digits")
 NAMED = ("lstm", "gru", "rnn")
 """These have their names in a picture in any case, the others where none is both better and cheaper."""
 
@@ -47,18 +48,19 @@ def text(content: Content, machine: Machine, pictures: dict[str, Path]) -> str:
 
 
 def draw(content: Content, task: str, path: Path) -> Path:
-    """Quality against cost, a point a cell with a bar of its seeds' extremes; dashed what remembers nothing."""
+    """Quality against cost, a point a cell with a bar of its seeds' extremes; dashed what remembers nothing.
+
+    Shares of right answers are drawn as shares of wrong ones, so that low is good in every picture.
+    """
     problem, scores = content.problems[task], content.scores(task)
+    top = 100.0 if problem.more_is_better else 0.0
     figure = Figure(figsize=(8, 4.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    points = {who: (content.cost(task, who), score.mean) for who, score in scores.items()}
+    points = {who: (content.cost(task, who), abs(top - score.mean)) for who, score in scores.items()}
     for who, (cost, mean) in points.items():
-        figures = scores[who].figures
-        front = who in NAMED or not any(
-            other_cost < cost and (other > mean if problem.more_is_better else other < mean)
-            for other_cost, other in points.values()
-        )
+        figures = [abs(top - figure) for figure in scores[who].figures]
+        front = who in NAMED or not any(a < cost and b < mean for a, b in points.values())
         colour = "#b5472b" if front else "#7d8590"
         axes.errorbar(
             [cost], [mean], yerr=[[mean - min(figures)], [max(figures) - mean]], fmt="o", ms=5, color=colour, capsize=2
@@ -66,14 +68,15 @@ def draw(content: Content, task: str, path: Path) -> Path:
         if front:
             axes.annotate(who, (cost, mean), xytext=(5, 4), textcoords="offset points", fontsize=8)
     value, how = problem.line
+    value = abs(top - value)
     axes.axhline(value, color="#7d8590", ls="--", lw=1)
     axes.text(0.995, value, f"{how} ", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
-    if task == "adding":
+    if task in LOGARITHMIC:
         axes.set_yscale("log")
     axes.set_xlim(left=0)
     axes.set_xlabel("milliseconds of a training step, one thread")
-    axes.set_ylabel(f"{problem.unit}, test part")
-    axes.set_title(f"{task}, about {next(iter(scores.values())).any.parameters:,} parameters", fontsize=10)
+    axes.set_ylabel(f"{'% wrong' if problem.more_is_better else problem.unit}, test part")
+    axes.set_title(f"{task}, about {round(next(iter(scores.values())).any.parameters, -2):,} parameters", fontsize=10)
     axes.grid(alpha=0.3)
     figure.savefig(path)
     return path
