@@ -36,6 +36,30 @@ class Elementwise:
                 names[place.buffer] = None
         return {name: self.frame.row(name, r, step) for name in names}
 
+    def ahead(self, nodes: Sequence[Node], pointers: dict[str, str]) -> list[tuple[str, bool]]:
+        """Where the next row's streams begin that these operations touch, and whether they are written."""
+        found: dict[Place, bool] = {}
+        for node in nodes:
+            for n in range(len(node.inputs)):
+                read = self.frame.plan.reads[id(node), n]
+                place = self.frame.plan.place(read) if read.node.op == "input" and not read.splat else None
+                if place is not None:
+                    found.setdefault(place, False)
+            found.update(dict.fromkeys(self.frame.plan.stores.get(id(node), ()), True))
+        made = []
+        for place, written in found.items():
+            buffer = self.frame.layout.buffers[place.buffer.removeprefix("+")]
+            if buffer.kind in ("stream", "previous"):
+                row = self.at(pointers[place.buffer], self.frame.to_next_row(buffer.name))
+                made.append((self.at(row, str(place.offset)) if place.offset else row, written))
+        return made
+
+    def prefetch(self, rows: Sequence[tuple[str, bool]], at: str) -> None:
+        """Ask for elements ``at`` and on of these rows: with arithmetic between them, loads alone are not far ahead."""
+        for row, written in rows:
+            kind = (("i32", str(int(written))), ("i32", "3"), ("i32", "1"))
+            self.code.intrinsic("llvm.prefetch.p0", "void", ("ptr", self.at(row, at)), *kind)
+
     def body(
         self,
         nodes: Sequence[Node],

@@ -70,6 +70,22 @@ class Frame:
         high = code.let(f"mul i64 {up}, {total}")
         return code.let(f"udiv i64 {low}, {self.parts}"), code.let(f"udiv i64 {high}, {self.parts}")
 
+    def in_order(self, n: str, low: str, high: str) -> str:
+        """Row n of ``range(low, high)``; in a pass without products memory is gone through in one direction."""
+        if not self.apart:
+            return n
+        code = self.code
+        both = code.let(f"add i64 {low}, {high}")
+        last = code.let(f"sub i64 {both}, 1")
+        back = code.let(f"sub i64 {last}, {n}")
+        return code.let(f"select i1 {self.flag('descending')}, i64 {back}, i64 {n}")
+
+    def to_next_row(self, name: str) -> str:
+        """How many elements it is to the row of a stream that :meth:`in_order` comes to next."""
+        stride = self.words[name + ".stride"]
+        back = self.code.let(f"sub i64 0, {stride}")
+        return self.code.let(f"select i1 {self.flag('descending')}, i64 {back}, i64 {stride}")
+
     def own_vectors(self, total: int) -> tuple[str, str]:
         """Which vectors of a row are this thread's: all of them, unless columns never meet."""
         if not self.apart:

@@ -31,7 +31,8 @@ class Passes:
         begin, end = self.frame.share(count)
         begin, end = code.let(f"add nsw i64 {begin}, {step.low}"), code.let(f"add nsw i64 {end}, {step.low}")
         nodes = [n for phase in stage.phases for n in (*phase.body, *phase.reductions)]
-        with code.loop(begin, end) as r:
+        with code.loop(begin, end) as n:
+            r = self.frame.in_order(n, begin, end)
             pointers = self.elementwise.pointers(nodes, r, step)
             for phase in stage.phases:
                 self._phase(phase, pointers)
@@ -50,7 +51,10 @@ class Passes:
         full, rest = divmod(phase.width, vector.lanes)
         sums = [self._accumulator(node, vector) for node in phase.reductions]
 
+        ahead = self.elementwise.ahead(phase.body, pointers) if self.frame.apart else []
+
         def work(at: str, left: int) -> None:
+            self.elementwise.prefetch(ahead, at)
             values = self.elementwise.body(phase.body, vector, at, pointers, {}, left)
             loads: Loads = {}
             for node, place in zip(phase.reductions, sums, strict=True):
