@@ -58,6 +58,21 @@ def test_the_nearest_width_is_the_nearest_of_all(wanted):
         assert not wanted / 2 <= count(best) <= wanted * 2
 
 
+@pytest.mark.parametrize("wanted", [300, 4_321, 99_999])
+def test_widths_that_a_cell_refuses_are_passed_over(wanted):
+    def count(width):
+        return None if width % 6 or width < 12 else 3 * width * (width + 5) + 7
+
+    best = min(range(12, 2000, 6), key=lambda width: abs(count(width) - wanted))
+    if wanted == 300:
+        with pytest.raises(InvalidValue, match="the nearest, 12, gives 619"):
+            nearest_width(count, wanted)
+    else:
+        assert nearest_width(count, wanted) == best
+    with pytest.raises(InvalidValue, match="the cell refuses every width from 1 to 64"):
+        nearest_width(lambda width: None, wanted)
+
+
 def test_a_size_that_no_width_has_is_refused():
     with pytest.raises(InvalidValue, match="no width gives about 10 parameters: the nearest, 1, gives 1,000,001"):
         nearest_width(lambda width: 1_000_000 + width, 10)

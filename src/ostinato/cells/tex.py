@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}^_&]|\s+|[^\\{}^_&\s]")
@@ -78,7 +79,8 @@ class _Reader:
         self._at = 0
 
     def all(self) -> str:
-        return re.sub(r" +", " ", "".join(self._parts(""))).replace("\u2002", "  ").replace("\u2003", "   ")
+        text = unicodedata.normalize("NFC", "".join(self._parts("")))
+        return re.sub(r" +", " ", text).replace("\u2002", "  ").replace("\u2003", "   ")
 
     def _parts(self, end: str) -> Iterator[str]:
         while self._at < len(self._tokens):
