@@ -109,6 +109,37 @@ def test_a_sequence_has_one_mask_however_it_comes(connection, engine, form):
             close(one[:, row], two[:, 0])
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "peephole-lstm"])
+@pytest.mark.parametrize("connection", ["residual", "highway"])
+def test_all_of_it_together_in_both_engines(cell, connection):
+    made = []
+    for engine in ("loop", "native"):
+        torch.manual_seed(0)
+        rnn = ostinato.Recurrent(
+            cell,
+            I,
+            H,
+            L,
+            engine=engine,
+            dtype=torch.float64,
+            bidirectional=True,
+            connection=connection,
+            dropout=0.3,
+            dropout_form="sequence",
+            weight_dropout=0.4,
+            zoneout=0.2,
+            recurrent_dropout=0.25,
+            initial_state="learned",
+        )
+        x, reset = torch.randn(T, B, I, dtype=torch.float64), torch.rand(T, B) < 0.2
+        output, _ = rnn(x, lengths=[T, 0, 7], reset=reset)
+        output.square().sum().backward()
+        assert output.detach().any()
+        made.append([output, *(p.grad for p in rnn.parameters())])
+    for one, two in zip(*made, strict=True):
+        close(one, two)
+
+
 def test_in_eval_mode_nothing_is_dropped():
     rnn = ostinato.LSTM(I, H, 2, dropout=0.4, dropout_form="sequence").eval()
     plain = nn.LSTM(I, H, 2)

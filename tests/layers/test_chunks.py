@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 import ostinato
 from ostinato import errors
+from ostinato.cells import registry
 from ostinato.layers.states import map_network
 from tests.support.own_cells import OWN_CELLS, TimeGapCell
 
@@ -72,6 +73,17 @@ def test_joined_it_is_the_layer(cell, engine, layers, steps, k, form, lengths, s
         # A step on the same rows is the same numbers; products for all steps at once round by how many there are.
         exactly = engine == "loop" and lengths is None
         torch.testing.assert_close(one, other, rtol=0, atol=0 if exactly else 1e-13)
+
+
+@pytest.mark.parametrize("known", registry.everyone().values(), ids=lambda known: known.name)
+def test_every_cell_of_the_library(known):
+    rnn = ostinato.Recurrent(known.cell, I, H, 2, engine="loop", dtype=torch.float64).eval()
+    x = torch.randn(7, 3, I, dtype=torch.float64)
+    with torch.no_grad():
+        expected, final = rnn(x)
+        done = list(ostinato.chunks(rnn, x, 3))
+    assert torch.equal(torch.cat([c.output for c in done]), expected)
+    assert all(torch.equal(one, two) for one, two in zip(flat(done[-1].state), flat(final), strict=True))
 
 
 @pytest.mark.parametrize("engine", ["auto", "loop", "native", "aten"])
