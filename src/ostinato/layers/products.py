@@ -1,9 +1,9 @@
 """Masks on the states where they enter a product with weights, and nowhere else, for a step that knows nothing of it.
 
-The step runs while a mode sees every function of torch's that it calls. What is computed from a state element by
-element (``r * h``), a part of it, or it joined with others, has the state's mask, in the same shape. Where such a value
-is multiplied with a matrix that holds no state, it is multiplied with its mask first. A product's result is new: it has
-no mask.
+The step runs while a mode sees every function of torch's that it calls. What is made of a state alone, element by
+element (``r * h``, ``tanh(h)``), a part of it, or it joined with others, has the state's mask, in the same shape. Where
+such a value is multiplied with a matrix that holds no state, it is multiplied with its mask first. What new content is
+added to (``f * c + i * g``) is a new state, and a product's result is new: they have no mask.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ SHAPES = JOINS | _words(
 )
 """Functions that move elements and compute nothing: a mask goes the same way."""
 
+SUMS = _words(
+    "add __add__ __radd__ __iadd__ add_ sub __sub__ __rsub__ __isub__ sub_ subtract rsub lerp lerp_ where addcmul "
+    "addcmul_ addcdiv addcdiv_ maximum minimum fmax fmin logaddexp hypot"
+)
+"""Functions that join content with content: of a state and something else they make something new."""
+
 NEW = _words("zeros_like ones_like empty_like full_like new_zeros new_ones new_empty new_full new_tensor")
 """Functions that take of a tensor no more than its kind."""
 
@@ -68,11 +74,14 @@ class StateMasks(TorchFunctionMode):
         name = _name(func)
         if name in PRODUCTS:
             return self._product(func, PRODUCTS[name], args, kwargs)
+        given = list(tensors(args, kwargs))
+        masks = [mask for t in given if (mask := self._mask(t)) is not None]
         result = func(*args, **kwargs)
-        masks = [mask for t in tensors(args, kwargs) if (mask := self._mask(t)) is not None]
         if not masks or name in NEW:
             return result
-        if name in SHAPES:
+        if name in SUMS and any(t.dim() and t.is_floating_point() and self._mask(t) is None for t in given):
+            self._forget(result)
+        elif name in SHAPES:
             self._moved(func, name in JOINS, args, kwargs, result)
         else:
             for made in tensors(result):
@@ -83,16 +92,19 @@ class StateMasks(TorchFunctionMode):
         found = self._known.get(id(value))
         return None if found is None else found[1]
 
+    def _forget(self, result: Any) -> None:
+        """What was written in place may have been a state's, and is no more."""
+        for made in tensors(result):
+            self._known.pop(id(made), None)
+
     def _note(self, value: Tensor, masks: Iterable[Tensor]) -> None:
         """``value`` was computed element by element from what has these masks."""
         if not value.is_floating_point():
             return
         shape, joint = value.shape, None
-        for mask in masks:
-            if not _fits(mask.shape, shape):
-                continue
-            mask = mask if mask.shape == shape else mask.expand(shape)
-            joint = mask if joint is None or joint is mask else joint * mask
+        for mask in {id(mask): mask for mask in masks if _fits(mask.shape, shape)}.values():
+            own = mask if mask.shape == shape else mask.expand(shape)
+            joint = own if joint is None else joint * own
         if joint is not None:
             self._known[id(value)] = (value, joint)
 
@@ -122,12 +134,7 @@ class StateMasks(TorchFunctionMode):
             return value * mask
 
         result = func(*_each(masked, args), **_each(masked, kwargs))
-        masks = [mask for t in tensors(apart) if (mask := self._mask(t)) is not None]
-        if masks:
-            self._note(result, masks)
-        else:
-            for made in tensors(result):  # in place: what was a state is one no more
-                self._known.pop(id(made), None)
+        self._forget(result)
         return result
 
 
