@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import torch
 
+from ostinato.compiler.affine import is_linear_recurrence
 from ostinato.compiler.graph import Graph, Node
 from ostinato.engines import kernels
 from ostinato.engines.compiled import Compiled
 
 FREE = frozenset(("input", "const", "broadcast", "slice", "cat", "reshape", "permute", "detach"))
 """Operations that compute nothing."""
+
+LINEAR = "a linear recurrence: each state's element is linear in its own past, so a parallel scan gives the same states"
 
 
 def describe(compiled: Compiled, dtype: torch.dtype, code: bool = False) -> str:
@@ -21,12 +24,13 @@ def describe(compiled: Compiled, dtype: torch.dtype, code: bool = False) -> str:
         code: also the machine code's text.
     """
     program = compiled.program
-    loop, before = flops(program.forward), flops(program.hoist)
-    after = "" if program.sink is None else f", {flops(program.sink):,} after it"
+    loop, outside = flops(program.forward), f"{flops(program.hoist):,} before it"
+    if program.sink is not None:
+        outside += f", {flops(program.sink):,} after it"
     passes = ", ".join(f"{name} {1000 * seconds:.0f}" for name, seconds in compiled.times.items())
     parts = [
         f"passes, ms: {passes}",
-        f"a step of one row: {loop:,} floating-point operations in the loop, {before:,} before it{after}, for all steps",
+        f"a step of one row: {loop:,} floating-point operations in the loop, {outside}, for all steps",
         f"kept of a step of one row for the backward: {kept_bytes(compiled, dtype):,} bytes",
     ]
     for title, graph in (("parameters only", program.prepare), ("before the loop", program.hoist)):
@@ -37,6 +41,8 @@ def describe(compiled: Compiled, dtype: torch.dtype, code: bool = False) -> str:
         parts.append(f"the loop's backward:\n{_indented(str(program.backward.graph))}")
     if program.sink is not None:
         parts.append(f"after the loop:\n{_indented(str(program.sink))}")
+    if is_linear_recurrence(program.forward):
+        parts.append(LINEAR)
     kernel = compiled.kernel(dtype)
     for title, text in (
         ("tiles and threads", kernels.schedule(kernel)),
