@@ -18,7 +18,7 @@ class TransduceSettings(TrainingSettings):
     ostinato.errors.InvalidValue: attention must be one of multiplicative, additive, none, got 'dot'
     """
 
-    usual_steps: ClassVar[int | None] = 6000
+    usual_steps: ClassVar[int | None] = 4500
 
     source: str | None = setting(None, "The column of the texts that are read; the first of two columns.", "Data")
     target: str | None = setting(None, "The column of the texts that are written; the second of two columns.", "Data")
@@ -68,7 +68,7 @@ class TransduceSettings(TrainingSettings):
         "Learning", at_least=1,
     )  # fmt: skip
     learning_rate: float = setting(
-        0.003,
+        0.002,
         "Highest learning rate of AdamW, reached after the warm-up; it falls on a cosine to a hundredth.",
         "Learning",
         above=0,
