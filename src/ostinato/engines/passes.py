@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -125,7 +125,9 @@ def backward(
     return grads
 
 
-def _sunk(plan: Plan, rans: Sequence[Ran], streams: dict[str, Tensor], params: Sequence[dict[str, Tensor]]) -> Tensor:
+def _sunk(
+    plan: Plan, rans: Sequence[Ran], streams: dict[str, Tensor], params: Sequence[Mapping[str, Tensor]]
+) -> Tensor:
     """What the layer puts out, (N, D·w), from what the loops did."""
     widths = [c.program.output_width for c in plan.directions]
     output = fresh.empty(rans[0].output, rans[0].output.shape[0], sum(widths))
@@ -141,7 +143,7 @@ def _through_sinks(
     plan: Plan,
     rans: Sequence[Ran],
     streams: dict[str, Tensor],
-    params: Sequence[dict[str, Tensor]],
+    params: Sequence[Mapping[str, Tensor]],
     grad_output: Tensor,
     sums: Sequence[Sums],
 ) -> Tensor:

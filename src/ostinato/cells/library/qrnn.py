@@ -60,7 +60,7 @@ class QRNNCell(Cell):
         torch.Size([1, 2, 15])
     """
 
-    state_names = ("c",)
+    state_names: tuple[str, ...] = ("c",)
     separate_output = True
 
     def __init__(

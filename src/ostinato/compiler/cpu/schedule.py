@@ -98,9 +98,11 @@ def is_apart(plan: Schedule, carried: Mapping[str, int]) -> bool:
     Args:
         carried: the width of each buffer that goes from step to step, by name, those that are read and those written.
     """
-    if plan.temporaries or len(plan.stages) != 1 or not isinstance(plan.stages[0], Rows):
+    if plan.temporaries or len(plan.stages) != 1:
         return False
-    (stage,) = plan.stages
+    stage = plan.stages[0]
+    if not isinstance(stage, Rows):
+        return False
     if len(stage.phases) != 1 or stage.phases[0].reductions or stage.phases[0].body[0].op in COPIES:
         return False
     if any(width != stage.phases[0].width for width in carried.values()):
