@@ -165,7 +165,7 @@ def resumed(stem: Path, machine: Machine, *, measures: bool = True) -> Report:
     content = json.loads(path.read_text())
     then, now = content["machine"], asdict(machine)
     differ = [what for what in ("processor", "cores", "versions", "threads") if then[what] != now[what]]
-    if measures and differ:
+    if measures and differ and content["lines"]:
         raise SystemExit(
             f"{path} has figures of other {' and '.join(differ)}: {', '.join(str(then[what]) for what in differ)}; "
             "remove it to measure everything anew, or name another --out"

@@ -70,12 +70,14 @@ def test_a_row_is_measured_stored_and_not_measured_again(load, tmp_path, monkeyp
 
 def test_figures_of_another_machine_are_not_mixed_in(load, tmp_path) -> None:
     report, machine = load("report"), load("timing").Machine("A", 2, "", {}, 2, "", None, None)
-    report.Report(machine).store(tmp_path / "figures", say=False)
+    report.Report(machine, lines=[{"others": None}]).store(tmp_path / "figures", say=False)
     other = load("timing").Machine("B", 2, "", {}, 2, "", None, None)
     with pytest.raises(SystemExit, match="other processor: A"):
         report.resumed(tmp_path / "figures", other)
     assert report.resumed(tmp_path / "figures", other, measures=False).machine.processor == "A"
+    report.Report(machine).store(tmp_path / "none", say=False)
     assert report.resumed(tmp_path / "none", other).machine.processor == "B"
+    assert report.resumed(tmp_path / "nowhere", other).machine.processor == "B"
 
 
 def test_the_bars_look_at_torchrecurrent_alone(load) -> None:
