@@ -25,7 +25,6 @@ Given = dict[tuple[str, str], Tensor]
 """What a step was given besides the cell's own keywords: (role, state) → the value."""
 
 
-@lru_cache(maxsize=256)
 def added(base: type[Cell], acting: Acting, direction: int) -> type[Cell]:
     """The cell's class with everything that acts.
 
@@ -45,6 +44,12 @@ def added(base: type[Cell], acting: Acting, direction: int) -> type[Cell]:
     Raises:
         CellError: the cell's step has a keyword of one of the names itself.
     """
+    kind: Any = base  # a class can be hashed, which the types of Module hide
+    return _made(kind, acting, direction)
+
+
+@lru_cache(maxsize=256)
+def _made(base: Any, acting: Acting, direction: int) -> type[Cell]:
     keywords = acting.keywords()
     parameters = list(inspect.signature(base.step).parameters.values())
     for keyword in keywords:

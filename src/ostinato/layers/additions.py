@@ -215,15 +215,17 @@ class WithAdditions(nn.Module):
     """A layer's options of this kind as attributes, which may be assigned to between calls."""
 
     _additions: Additions
+    _added_to: tuple[str, tuple[str, ...]]
 
     def _add(self, cell: str, states: tuple[str, ...], **options: Any) -> None:
-        object.__setattr__(self, "_added_to", (cell, states))
+        self._added_to = cell, states
         self._additions = Additions.of(cell, states, **options)
 
     def _set(self, **change: Any) -> None:
         names = ("zoneout", "recurrent_dropout", "recurrent_dropout_form", "clip_gradient")
         own = {name: getattr(self._additions, name) for name in names}
-        self._additions = Additions.of(*self._added_to, **own | change)
+        cell, states = self._added_to
+        self._additions = Additions.of(cell, states, **own | change)
 
     @property
     def zoneout(self) -> float | Mapping[str, float]:

@@ -65,7 +65,7 @@ def _width(layer: Recurrent, k: int, keyword: Keyword) -> int:
 def _draw(layer: Recurrent, k: int, keyword: Keyword, batch: Batch, data: Tensor) -> Tensor:
     """A mask for the caller's rows: (T, B, ·), or (B, ·) for one a sequence."""
     steps = batch.data.shape[0] if batch.ragged is None else batch.ragged.steps
-    size = (batch.rows, _width(layer, k, keyword))
+    size: tuple[int, ...] = (batch.rows, _width(layer, k, keyword))
     if keyword.by_step:
         size = (steps, *size)
     if keyword.role == "zoneout":
