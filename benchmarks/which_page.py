@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from timing import Machine
 from which_runs import contestants
 from which_tables import Content
+from which_tasks import PROBLEMS
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
@@ -30,15 +31,12 @@ def write(content: Content, machine: Machine, docs: Path = DOCS) -> None:
 
 def text(content: Content, machine: Machine, pictures: dict[str, Path]) -> str:
     everyone = contestants()
-    whole = sum(
-        all((score := content.score(task, who)) and len(score.runs) == content.seeds for task in content.problems)
-        for who in everyone
-    )
+    whole = sum(all(content.finished(task, who) for task in PROBLEMS) for who in everyone)
     state = (
-        f"So far {whole} of {len(everyone)} cells have all their runs of {len(content.problems)} tasks "
-        f"({', '.join(content.problems)}): {len(content.runs):,} runs."
+        f"So far {whole} of {len(everyone)} cells have all their runs of the {len(PROBLEMS)} tasks; "
+        f"{len(content.runs):,} runs are done, of {', '.join(content.problems) or 'none'}."
     )
-    tables = [table.markdown() for table in (content.overview(), content.claims())]
+    tables = [table.markdown().replace("## ", "### ", 1) for table in (content.overview(), content.claims())]
     shown = [
         f"![{task}: the figure of every cell against the time of its training step](images/{path.name})"
         for task, path in pictures.items()

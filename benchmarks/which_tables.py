@@ -107,18 +107,21 @@ class Content:
         by_key = {(line["cell"], Shape(*line["shape"]), line["mode"]): line for line in self.lines}
         for who, one in contestants().items():
             lines = [by_key.get((who, *column)) for column in columns]
-            scores = [self.score(task, who) for task in self.problems]
-            if any(lines) or any(scores):
+            scores = [self._short(task, who) for task in self.problems]
+            if any(lines) or set(scores) - {"–"}:
                 year = str(registry.find(one.cell).year)
-                table.rows.append((who, year, *map(speed, lines), *map(self._short, scores)))
+                table.rows.append((who, year, *map(speed, lines), *scores))
         table.notes += self._legend()
         return table
 
-    def _short(self, score: Score | None) -> str:
-        if score is None:
-            return "–"
-        mark = "" if score.rates == self.rates and len(score.runs) == self.seeds else " †"
-        return f"{score}{mark}"
+    def finished(self, task: str, who: str) -> bool:
+        """Whether all rates and all seeds are done."""
+        score = self.score(task, who) if task in self.problems else None
+        return score is not None and score.rates == self.rates and len(score.runs) == self.seeds
+
+    def _short(self, task: str, who: str) -> str:
+        score = self.score(task, who)
+        return "–" if score is None else f"{score}{'' if self.finished(task, who) else ' †'}"
 
     def _legend(self) -> list[str]:
         legend = (
@@ -187,7 +190,8 @@ class Content:
                 sign = 1 if problem.more_is_better else -1
                 gains = [sign * (a.runs[s].figures["test"] - b.runs[s].figures["test"]) for s in seeds]
                 won = sum(gain > 0 for gain in gains)
-                table.rows.append((question, task, str(a), f"{second}: {b}", f"{won} of {len(gains)} seeds"))
+                both = self._short(task, first), f"{second}: {self._short(task, second)}"
+                table.rows.append((question, task, *both, f"{won} of {len(gains)} seeds"))
         return table
 
 
