@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+import ostinato
+
 
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 def test_onnx_runtime_computes_what_torch_does(load, kind: str) -> None:
@@ -49,3 +51,15 @@ def test_a_figure_that_is_missing_meets_no_bar(load) -> None:
     assert not verdict("nothing", float("nan"), 1, at_most=True).met
     assert verdict("enough", 1.0, 1).met
     assert not verdict("too much", 1.1, 1, at_most=True).met
+
+
+def test_the_bytes_of_a_linear_recurrences_pass(load) -> None:
+    """minGRU reads two streams of H and writes h; its backward reads these and a gradient, and writes two of H."""
+    passes = load("linear_recurrence")
+    made = passes.passes(ostinato.Recurrent("min-gru", 4, 6, engine="native"), torch.randn(3, 2, 4))
+    one = 3 * 2 * 6 * 4
+    assert made["forward"].moved == passes.Moved(2 * one, one)
+    assert made["training"].moved == passes.Moved(2 * one + 4 * one, one + 2 * one)
+    for what in made.values():
+        what.run()
+        passes.plain(what.moved, True)()
