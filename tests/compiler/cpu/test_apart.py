@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ostinato import cells
 from ostinato.cells.cell import Cell
-from ostinato.compiler.cpu import launch
+from ostinato.compiler.cpu import jit, launch, targets
+from ostinato.compiler.cpu.machine import text
 from ostinato.compiler.program import Gradients
 from ostinato.compiler.trace import trace
 from tests.support.kernels import Made, compare, every, seeds_of
@@ -80,10 +81,24 @@ def test_what_runs(name: str) -> None:
     _, rans = kernel.forward(loops, save=True)
     seeds = seeds_of(own.program, loops, torch.float32)
     kernel.backward(loops, rans, seeds.output, seeds.finals, every(own.program, loops[0]))
-    text = kernel.schedule_text()
-    assert "products:" not in text.replace("no products:", "")
-    assert ("one pass over memory" in text) == CELLS[name][2]
-    assert "stage 1" not in text
+    said = kernel.schedule_text()
+    assert "products:" not in said.replace("no products:", "")
+    assert ("one pass over memory" in said) == CELLS[name][2]
+    assert "stage 1" not in said
+
+
+@pytest.mark.parametrize(("family", "triple"), [(f, "aarch64" if f == "neon" else "x86_64") for f in targets.FAMILIES])
+def test_every_processor_asks_for_the_next_row(family: str, triple: str) -> None:
+    """And calls nothing but the function that gives a processor away, and its own two."""
+    kernel = made("QRNN").kernel(torch.float32)
+    target = targets.named(family, f"{triple}-unknown-linux-gnu")
+    parts = kernel._forward_graph(True), kernel._backward_graph(frozenset(("s0", "c")))[:2]
+    for (graph, buffers), backward in zip(parts, (False, True), strict=True):
+        code = jit.assembly(text(graph, buffers, torch.float32, backward, target), target)
+        asked = {line.split()[0] for line in code.splitlines() if line.split()[:1]}
+        assert asked & {"prefetcht0", "prefetchw", "prfm"}, sorted(asked)
+        called = {line.split()[1] for line in code.splitlines() if line.split()[:1] in (["call"], ["callq"], ["bl"])}
+        assert not {name for name in called if name.isidentifier() and name not in ("run", "team")}
 
 
 def test_many_threads_for_few_columns() -> None:
