@@ -13,7 +13,7 @@ from ostinato.models.cell_names import cell_named, name_of_cell
 from ostinato.models.cell_options import Value, cell_options
 from ostinato.setting import SettingsBase, setting
 
-CELLS = "The name of a known cell, all of which `ostinato cells` lists, or package.module:Class for one of your own."
+CELLS = "The name of a known cell, one of those in `ostinato cells`, or package.module:Class for one of your own."
 
 
 @dataclass(frozen=True, kw_only=True)
