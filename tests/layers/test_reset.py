@@ -13,7 +13,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import ostinato
 from ostinato import errors
-from ostinato.cells import registry
 from tests.support.added import Added, flags_in_form
 from tests.support.layer_matrix import FORMS, Case, as_tuple, call, gradients, lengths_of, randomised
 from tests.support.own_cells import OWN_CELLS, TimeGapCell
@@ -101,18 +100,6 @@ def test_a_row_is_its_segments(cell, layers, bidirectional, batch_first, form, s
     close((got[0], *got[1]), (want[0], *want[1]))
     wanted = [*layer.parameters(), x, *(initial if with_hx else [])]
     close(gradients((got[0], *got[1]), wanted), gradients((want[0], *want[1]), wanted), 1e-9)
-
-
-@pytest.mark.parametrize("known", registry.everyone().values(), ids=lambda known: known.name)
-def test_every_cell_of_the_library(known) -> None:
-    layer = randomised(ostinato.Recurrent(known.cell, 3, 4, bidirectional=True, dtype=torch.float64), 1)
-    x = torch.randn(6, 3, 3, dtype=torch.float64, requires_grad=True)
-    flags = torch.rand(6, 3) < 0.4
-    output, state = layer(x, lengths=[6, 4, 5], reset=flags)
-    want = by_segments(layer, x, [6, 4, 5], flags)
-    wanted = [*layer.parameters(), x]
-    close((output, *as_tuple(state)), (want[0], *want[1]))
-    close(gradients((output, *as_tuple(state)), wanted), gradients((want[0], *want[1]), wanted), 1e-9)
 
 
 class Mean(nn.Module):

@@ -72,11 +72,13 @@ def test_layer_matrix(
 
 @pytest.mark.parametrize("known", registry.everyone().values(), ids=lambda known: known.name)
 def test_every_cell_of_the_library(known) -> None:
+    """With resets, too: a program a cell."""
     layer = randomised(ostinato.Recurrent(known.cell, 3, 4, zoneout=0.3, dtype=torch.float64, engine="native"), 1)
     x = torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
+    flags = torch.rand(4, 2) < 0.4
     torch.manual_seed(7)
-    output, state = layer(x)
-    want = Added(tape_of(layer, x, None, 7)).run(layer, x, [4, 4])
+    output, state = layer(x, reset=flags)
+    want = Added(tape_of(layer, x, None, 7), reset=flags).run(layer, x, [4, 4])
     wanted = [*layer.parameters(), x]
     close((output, *as_tuple(state)), (want[0], *want[1]))
     close(gradients((output, *as_tuple(state)), wanted), gradients((want[0], *want[1]), wanted), 1e-9)
