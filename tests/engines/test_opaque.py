@@ -188,7 +188,7 @@ def test_an_exported_program_runs_in_another_process(cell, with_lengths, tmp_pat
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_operators_keep_torchs_rules(cell, lengths, bidirectional) -> None:
     layer = make(cell, num_layers=1, bidirectional=bidirectional)
-    ((text, paths),) = layer.programs(True, (), ())
+    ((text, paths),) = layer.programs(True, (False, True), (), ())
     x = torch.randn(5, 3, 4, dtype=torch.float64, requires_grad=True)
     rows = [(3, size) for _ in paths for size in layer.state_shape.sizes[0]]
     states = [torch.randn(*size, dtype=torch.float64, requires_grad=True) for size in rows]

@@ -63,7 +63,8 @@ def by_segments(layer, x, lengths, flags, hx=None):
 
 def begins_of(layer):
     """The states of a call of no step."""
-    _, state = layer(torch.zeros(0, 1, layer.input_size, dtype=torch.float64))
+    empty = (1, 0) if layer.batch_first else (0, 1)
+    _, state = layer(torch.zeros(*empty, layer.input_size, dtype=torch.float64))
     return [s[:, 0] for s in as_tuple(state)]
 
 
