@@ -68,10 +68,10 @@ def draw(content: Content, task: str, path: Path) -> Path:
     value, how = problem.line
     value = abs(top - value)
     axes.axhline(value, color="#7d8590", ls="--", lw=1)
-    axes.text(0.995, value, f"{how} ", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
+    axes.text(0.005, value, f" {how}", transform=axes.get_yaxis_transform(), ha="left", va="bottom", fontsize=8)
     if task in LOGARITHMIC:
         axes.set_yscale("log")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.08 * axes.get_xlim()[1])
     axes.set_xlabel("milliseconds of a training step, one thread")
     axes.set_ylabel(f"{'% wrong' if problem.more_is_better else problem.unit}, test part")
     axes.set_title(f"{task}, about {round(next(iter(scores.values())).any.parameters, -2):,} parameters", fontsize=10)
