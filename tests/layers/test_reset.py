@@ -68,7 +68,7 @@ def begins_of(layer):
     return [s[:, 0] for s in as_tuple(state)]
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     cell=st.sampled_from(CELLS),
     layers=st.integers(1, 2),
