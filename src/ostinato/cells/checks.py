@@ -22,6 +22,17 @@ def size(name: str, value: Any) -> int:
     return value
 
 
+SMALLER = "input_size and hidden_size, of which the smaller is"
+"""What the rank of a matrix between x and h is smaller than."""
+
+
+def thin(name: str, value: Any, width: int, of: str) -> int | None:
+    """The rank of a product of two thin matrices: smaller than ``width``, which is ``of``; None for a whole matrix."""
+    if value is not None and size(name, value) >= width:
+        raise InvalidValue(f"{name} must be smaller than {of} {width}, got {value}; {name}=None has a whole matrix")
+    return None if value is None else int(value)
+
+
 def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise InvalidType(f"{name} must be True or False, got {value!r} of type {type(value).__name__}")

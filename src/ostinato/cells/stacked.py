@@ -70,7 +70,7 @@ class StackedCell(Cell):
         rows, recurrent_rows = self.gates * hidden_size, (self.recurrent_gates or self.gates) * hidden_size
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size, **kind))
         width = recurrent_size or hidden_size
-        self.recurrent_rank = _rank(recurrent_rank, width)
+        self.recurrent_rank = checks.thin("recurrent_rank", recurrent_rank, width, "the state's width, here")
         self.heads = _heads(heads, hidden_size, width)
         if recurrent_rank is not None and heads > 1:
             raise InvalidValue(
@@ -132,18 +132,27 @@ class StackedCell(Cell):
         return product.unflatten(-1, (stop - first, units)).permute(1, 2, 0, 3).flatten(1)
 
 
+class GatedCell(StackedCell):
+    """A stacked cell without options or parameters of its own: it says its gates and has a step, and no constructor."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        recurrent_init: Init = "uniform",
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
+        self.reset_parameters()
+
+
 def _scale(parameter: Tensor, factor: float) -> None:
     if not parameter.is_meta:
         with torch.no_grad():
             parameter.mul_(factor)
-
-
-def _rank(value: Any, width: int) -> int | None:
-    if value is not None and checks.size("recurrent_rank", value) >= width:
-        raise InvalidValue(
-            f"recurrent_rank must be smaller than the state's width, here {width}, got {value}; None has a whole matrix"
-        )
-    return value
 
 
 def _heads(value: Any, hidden_size: int, width: int) -> int:

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
-from ostinato.cells.stacked import StackedCell
+from ostinato.cells.stacked import GatedCell
 
 
 @known("atr", "Addition-subtraction twin-gated recurrent network", 2018)
-class ATRCell(StackedCell):
+class ATRCell(GatedCell):
     r"""Two gates out of the sum and the difference of one product with x and one with h.
 
     .. math::
@@ -47,19 +46,6 @@ class ATRCell(StackedCell):
 
     gates = 1
     two_biases = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        recurrent_init: Init = "uniform",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
-        self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         p = linear(x, self.weight_ih, self.bias_ih)

@@ -10,9 +10,8 @@ from torch.nn.functional import linear
 
 from ostinato.cells import checks
 from ostinato.cells.cell import Cell
-from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
-from ostinato.cells.stacked import StackedCell
+from ostinato.cells.stacked import GatedCell
 
 
 @known("br", "Bistable recurrent cell", 2021)
@@ -76,7 +75,7 @@ class BRCell(Cell):
 
 
 @known("nbr", "Recurrently neuromodulated bistable recurrent cell", 2021)
-class NBRCell(StackedCell):
+class NBRCell(GatedCell):
     r"""The neuromodulated bistable recurrent cell: the gates of a unit read all units.
 
     .. math::
@@ -108,19 +107,6 @@ class NBRCell(StackedCell):
     gates = 3
     recurrent_gates = 2
     input_bias = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        recurrent_init: Init = "uniform",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
-        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         super().reset_parameters()

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
-from ostinato.cells.stacked import StackedCell
+from ostinato.cells.stacked import GatedCell
 
 
 @known("cfn", "Chaos-free network", 2017)
-class CFNCell(StackedCell):
+class CFNCell(GatedCell):
     r"""A gated network whose state comes to rest at zero when nothing comes in.
 
     .. math::
@@ -46,19 +45,6 @@ class CFNCell(StackedCell):
     gates = 3
     recurrent_gates = 2
     input_bias = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        recurrent_init: Init = "uniform",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
-        self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         x_theta, x_eta, x_n = linear(x, self.weight_ih).chunk(3, dim=-1)

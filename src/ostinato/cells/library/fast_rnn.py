@@ -14,7 +14,6 @@ from ostinato.cells.activations import Activation
 from ostinato.cells.activations import activation as activation_named
 from ostinato.cells.cell import Cell
 from ostinato.cells.registry import known
-from ostinato.errors import InvalidValue
 
 
 class FastCell(Cell):
@@ -36,8 +35,8 @@ class FastCell(Cell):
         super().__init__(input_size, hidden_size)
         self.bias = checks.flag("bias", bias)
         self.activation, self._f = activation, activation_named("activation", activation)
-        self.input_rank = _rank("input_rank", ranks[0], min(input_size, hidden_size))
-        self.recurrent_rank = _rank("recurrent_rank", ranks[1], hidden_size)
+        self.input_rank = checks.thin("input_rank", ranks[0], min(input_size, hidden_size), checks.SMALLER)
+        self.recurrent_rank = checks.thin("recurrent_rank", ranks[1], hidden_size, "hidden_size =")
         self._scalars = {name: checks.number(f"{name}_init", value) for name, value in scalars.items()}
 
         def parameter(*shape: int) -> nn.Parameter:
@@ -214,12 +213,3 @@ class FastGRNNCell(FastCell):
         n = self.candidate(self._f(both + b_n))
         h = (zeta * (1 - z) + nu) * n + z * h
         return h
-
-
-def _rank(name: str, value: Any, smaller: int) -> int | None:
-    if value is None:
-        return None
-    if checks.size(name, value) >= smaller:
-        what = "input_size and hidden_size, of which the smaller is" if name == "input_rank" else "hidden_size ="
-        raise InvalidValue(f"{name} must be smaller than {what} {smaller}, got {value}; None has a whole matrix")
-    return int(value)

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
-from ostinato.cells.stacked import StackedCell
+from ostinato.cells.stacked import GatedCell
 
 
 @known("memory-controller-lstm", "LSTM with a memory controller", 2017)
-class MemoryControllerLSTMCell(StackedCell):
+class MemoryControllerLSTMCell(GatedCell):
     r"""The LSTM cell with a fifth gate, which makes a control vector that the gates read in the place of h.
 
     .. math::
@@ -54,19 +53,6 @@ class MemoryControllerLSTMCell(StackedCell):
     separate_output = True
     gates = 5
     two_biases = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        recurrent_init: Init = "uniform",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
-        self.reset_parameters()
 
     @property
     def output_size(self) -> int:

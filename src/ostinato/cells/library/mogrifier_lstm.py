@@ -122,14 +122,7 @@ def _rounds(value: Any) -> int:
 
 
 def _rank(value: Any, rounds: int, smaller: int) -> int | None:
-    if value is None:
-        return None
-    checks.size("rank", value)
-    if value >= smaller:
-        raise InvalidValue(
-            f"rank must be smaller than input_size and hidden_size, of which the smaller is {smaller}, got {value}; "
-            "rank=None has full matrices"
-        )
-    if rounds == 0:
+    rank = checks.thin("rank", value, smaller, checks.SMALLER)
+    if rank is not None and rounds == 0:
         raise InvalidValue(f"rank = {value} needs rounds: with rounds=0 there are no matrices to factorise")
-    return value
+    return rank

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
-from ostinato.cells.stacked import StackedCell
+from ostinato.cells.stacked import GatedCell
 
 
 @known("nas", "Neural architecture search cell", 2017)
-class NASCell(StackedCell):
+class NASCell(GatedCell):
     r"""The cell that a search by reinforcement learning found for language modelling: a tree over eight products.
 
     .. math::
@@ -55,19 +54,6 @@ class NASCell(StackedCell):
     state_names = ("h", "c")
     gates = 8
     input_bias = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        recurrent_init: Init = "uniform",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
-        self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> Any:
         u = linear(x, self.weight_ih).chunk(8, dim=-1)

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
-from ostinato.cells.stacked import StackedCell
+from ostinato.cells.stacked import GatedCell
 
 
 @known("original-lstm", "Long short-term memory of 1997, without a forget gate", 1997)
-class OriginalLSTMCell(StackedCell):
+class OriginalLSTMCell(GatedCell):
     r"""The LSTM of 1997: what is in the cell state stays there.
 
     .. math::
@@ -51,19 +50,6 @@ class OriginalLSTMCell(StackedCell):
     state_names = ("h", "s")
     gates = 3
     two_biases = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        recurrent_init: Init = "uniform",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
-        self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor, s: Tensor) -> Any:
         net_in, net_c, net_out = (linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh)).chunk(3, dim=-1)

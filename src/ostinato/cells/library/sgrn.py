@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
-from ostinato.cells.stacked import StackedCell
+from ostinato.cells.stacked import GatedCell
 
 
 @known("sgrn", "Simple gated recurrent network", 2021)
-class SGRNCell(StackedCell):
+class SGRNCell(GatedCell):
     r"""One gate, and no weights besides the gate's.
 
     .. math::
@@ -44,19 +43,6 @@ class SGRNCell(StackedCell):
 
     gates = 1
     input_bias = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        recurrent_init: Init = "uniform",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
-        self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         n = linear(x, self.weight_ih)

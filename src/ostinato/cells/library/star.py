@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from ostinato.cells.initialise import Init
 from ostinato.cells.registry import known
-from ostinato.cells.stacked import StackedCell
+from ostinato.cells.stacked import GatedCell
 
 
 @known("star", "Stackable recurrent cell", 2019)
-class STARCell(StackedCell):
+class STARCell(GatedCell):
     r"""One gate between the state and a candidate made of x alone, in a form that keeps gradients in deep stacks.
 
     .. math::
@@ -46,19 +45,6 @@ class STARCell(StackedCell):
     gates = 2
     recurrent_gates = 1
     two_biases = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        recurrent_init: Init = "uniform",
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_init)
-        self.reset_parameters()
 
     def step(self, x: Tensor, h: Tensor) -> Any:
         x_k, x_z = linear(x, self.weight_ih, self.bias_ih).chunk(2, dim=-1)
