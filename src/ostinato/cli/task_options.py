@@ -37,8 +37,12 @@ LengthPowerOption = Annotated[
     ),
 ]
 
-WHOSE = {"backtest": "forecast", "width": "transduce", "length_power": "transduce"}
-FLAGS = {"backtest": "--backtest", "width": "--beam-width", "length_power": "--length-power"}
+OWN = {
+    "backtest": ("--backtest", "forecast"),
+    "width": ("--beam-width", "transduce"),
+    "length_power": ("--length-power", "transduce"),
+}
+"""What a task calls an option → the flag, and whose it is."""
 
 
 def asked(kind: TaskKind, model: Path, **options: Any) -> dict[str, Any]:
@@ -49,9 +53,9 @@ def asked(kind: TaskKind, model: Path, **options: Any) -> dict[str, Any]:
     """
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     for name in given:
-        if kind.name != WHOSE[name]:
+        flag, task = OWN[name]
+        if kind.name != task:
             raise InvalidValue(
-                f"{FLAGS[name]} is for models of the task {WHOSE[name]}, and {model} is a {kind.model_kind}; "
-                "leave it out"
+                f"{flag} is for models of the task {task}, and {model} is a {kind.model_kind}; leave it out"
             )
     return given

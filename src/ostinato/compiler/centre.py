@@ -7,32 +7,29 @@ over a row less in the forward step, and one in the backward.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ostinato.compiler.graph import Builder, Graph, Node, rewrite
 
 
 def centre(graph: Graph) -> Graph:
     """The graph with layer norms of products as root-mean-square norms of centred products."""
-    readers: dict[int, int] = {}
-    for node in graph.nodes():
-        for value in node.inputs:
-            readers[id(value)] = readers.get(id(value), 0) + 1
-    for value in graph.outputs.values():
-        readers[id(value)] = readers.get(id(value), 0) + 1
-    # Only what nothing but the norm reads: a product would be made twice.
-    fits = {id(n.inputs[0]) for n in graph.nodes() if n.op == "layer_norm" and _is_linear(n.inputs[0], readers)}
-    old = {id(n): n for n in graph.nodes() if n.op == "layer_norm" and id(n.inputs[0]) in fits}
+    nodes = graph.nodes()
+    readers = Counter(id(value) for node in nodes for value in node.inputs)
+    readers.update(id(value) for value in graph.outputs.values())
+    norms = {id(node) for node in nodes if node.op == "layer_norm" and _is_linear(node.inputs[0], readers)}
 
     def rule(build: Builder, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        if id(node) not in old:
+        if id(node) not in norms:
             return None
         centred = _centred(build, inputs[0])
         return build.make("rms_norm", (centred,), node.shape, True, "real", node.source, eps=node["eps"])
 
-    return rewrite(graph, rule) if old else graph
+    return rewrite(graph, rule) if norms else graph
 
 
-def _is_linear(value: Node, readers: dict[int, int]) -> bool:
-    """Whether a value is a sum of products and of parameters, each of them read once."""
+def _is_linear(value: Node, readers: Counter[int]) -> bool:
+    """Whether a value is a sum of products and of parameters. What is read elsewhere too would be computed twice."""
     if len(value.shape) != 1:
         return False
     if value.op == "broadcast":

@@ -139,7 +139,7 @@ def inverse_deviation(m: Maths, x: Node, eps: float) -> Node:
 
 
 def _layer_norm(m: Maths, x: Node, eps: float) -> Node:
-    return m("mul", _centred(m, x), m.build.broadcast(inverse_deviation(m, x, eps), x.shape))
+    return _rms_norm(m, _centred(m, x), eps)
 
 
 def inverse_root(m: Maths, x: Node, eps: float) -> Node:

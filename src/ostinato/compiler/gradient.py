@@ -247,26 +247,25 @@ def _norm(build: Builder, node: Node, grad: Node) -> Grads:
 
 def _layer_norm(build: Builder, node: Node, grad: Node) -> Grads:
     """``(grad - mean(grad) - y · mean(grad · y)) / deviation``."""
-    value = node.inputs[0]
-    inverse = inverse_deviation(Maths(build), value, node["eps"])
-    size = build.const(1 / value.shape[-1])
-
-    def mean(v: Node) -> Node:
-        return build.broadcast(build.pointwise("mul", _last(build, v), size), node.shape)
-
-    moved = build.pointwise("sub", grad, mean(grad))
-    along = build.pointwise("mul", node, mean(build.pointwise("mul", grad, node)))
-    centred = build.pointwise("sub", moved, along)
-    return (build.pointwise("mul", centred, build.broadcast(inverse, node.shape)),)
+    inverse = inverse_deviation(Maths(build), node.inputs[0], node["eps"])
+    return _across(build, node, grad, build.pointwise("sub", grad, _mean(build, grad)), inverse)
 
 
 def _rms_norm(build: Builder, node: Node, grad: Node) -> Grads:
     """``(grad - y · mean(grad · y)) / root of the mean square``."""
-    value = node.inputs[0]
-    product = build.pointwise("mul", _last(build, build.pointwise("mul", grad, node)), build.const(1 / value.shape[-1]))
-    rest = build.pointwise("sub", grad, build.pointwise("mul", node, build.broadcast(product, node.shape)))
-    inverse = inverse_root(Maths(build), value, node["eps"])
-    return (build.pointwise("mul", rest, build.broadcast(inverse, node.shape)),)
+    return _across(build, node, grad, grad, inverse_root(Maths(build), node.inputs[0], node["eps"]))
+
+
+def _across(build: Builder, node: Node, grad: Node, moved: Node, inverse: Node) -> Grads:
+    """``(moved - y · mean(grad · y)) · inverse``: what is left across y."""
+    along = build.pointwise("mul", node, _mean(build, build.pointwise("mul", grad, node)))
+    return (build.pointwise("mul", build.pointwise("sub", moved, along), build.broadcast(inverse, node.shape)),)
+
+
+def _mean(build: Builder, value: Node) -> Node:
+    """Over the last axis, at every element of it."""
+    total = build.pointwise("mul", _last(build, value), build.const(1 / value.shape[-1]))
+    return build.broadcast(total, value.shape)
 
 
 def _clip(build: Builder, node: Node, grad: Node) -> Grads:

@@ -18,6 +18,8 @@ from torch import nn
 from ostinato.cells import checks
 from ostinato.errors import InvalidType, InvalidValue
 
+OPTIONS = ("zoneout", "recurrent_dropout", "recurrent_dropout_form", "clip_gradient")
+
 FORMS = ("state", "candidate")
 """Where recurrent dropout acts: on the states that enter products, or on what passes through ``Cell.candidate``."""
 
@@ -153,20 +155,19 @@ class Additions:
     def given(self) -> dict[str, Any]:
         """The options that differ from their default."""
         plain = Additions()
-        names = ("zoneout", "recurrent_dropout", "recurrent_dropout_form", "clip_gradient")
-        return {name: own for name in names if (own := getattr(self, name)) != getattr(plain, name)}
+        return {name: own for name in OPTIONS if (own := getattr(self, name)) != getattr(plain, name)}
 
     def acting(
         self, states: tuple[str, ...], directions: int, training: bool, reset: bool, begins: bool, grads: bool | None
     ) -> Acting | None:
         """What is added in one call; None for nothing, so that the cell's own step runs."""
-        zoneout, keep = tuple(n for n, _ in self.keeps), tuple(p for _, p in self.keeps)
         dropout = self.recurrent_dropout_form if training and self.recurrent_dropout > 0 else ""
         grads = torch.is_grad_enabled() if grads is None else grads
         clip = self.clip_gradient if grads else None
-        if not (zoneout or dropout or clip is not None or reset):
+        if not (self.keeps or dropout or clip is not None or reset):
             return None
-        expected = () if training else keep
+        zoneout = tuple(name for name, _ in self.keeps)
+        expected = () if training else tuple(part for _, part in self.keeps)
         return Acting(zoneout, expected, dropout, clip, reset, reset and begins, states, directions)
 
     def __str__(self) -> str:
@@ -222,8 +223,7 @@ class WithAdditions(nn.Module):
         self._additions = Additions.of(cell, states, **options)
 
     def _set(self, **change: Any) -> None:
-        names = ("zoneout", "recurrent_dropout", "recurrent_dropout_form", "clip_gradient")
-        own = {name: getattr(self._additions, name) for name in names}
+        own = {name: getattr(self._additions, name) for name in OPTIONS}
         cell, states = self._added_to
         self._additions = Additions.of(cell, states, **own | change)
 
