@@ -25,6 +25,7 @@ FLOORS = (
     ("compiler",),
     ("setting",),
     ("cells",),
+    ("memory",),
     ("errors", "version"),
 )
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ostinato import functional, layouts
+from ostinato import functional, layouts, memory
 from ostinato.cells.cell import Cell
 from ostinato.cells.library.cho_gru import ChoGRUCell
 from ostinato.cells.library.elman import ElmanCell, RNNCell
@@ -45,6 +45,7 @@ __all__ = [
     "functional",
     "layouts",
     "load",
+    "memory",
     "record",
     "replace_",
     "stream",

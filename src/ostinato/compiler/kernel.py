@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ostinato.compiler import fresh
+from ostinato import memory
 from ostinato.compiler.cpu import jit, threads
 from ostinato.compiler.cpu.launch import Call, run
 from ostinato.compiler.cpu.layout import Buffer
@@ -22,10 +22,7 @@ Grads = Mapping[str, Tensor | None]
 
 BACKWARD = "backward"
 
-FRESH = 2**25
-"""Bytes from which malloc maps new pages at every call, whose first writing takes longer than a loop's arithmetic."""
-
-PASS = "one pass over memory, each thread through all steps with columns of its own"
+PASS = "one pass over memory, each thread through all steps with rows of its own, or with columns where rows are few"
 
 THREADS = "each with rows of its own, or, where rows are few or weights many, with columns of all rows"
 
@@ -58,7 +55,7 @@ class Kernel:
         width = machine.layout.buffers["output"].width
         total = _total(loops[0])
         first = next(iter(loops[0].states.values()))
-        joint = fresh.empty(first, total, len(loops) * width)
+        joint = memory.empty(first, total, len(loops) * width)
         calls, rans = [], []
         for d, loop in enumerate(loops):
             ran = self._ran(machine, joint.narrow(1, d * width, width), total, save)
@@ -104,7 +101,7 @@ class Kernel:
             call = _call(machine, loop, descending=not loop.reverse)
             like = next(iter(loop.states.values()))
             outputs = {
-                name: fresh.empty(like, total, buffer.width)
+                name: memory.empty(like, total, buffer.width)
                 for name, buffer in machine.layout.buffers.items()
                 if name.startswith("out.")
             }
@@ -187,7 +184,7 @@ class Kernel:
         for name in self.program.backward.trajectories if self.program.backward and save else ():
             own = buffers.get(f"traj.{name}")
             trajectories[name] = (
-                output.narrow(1, *self._held[name]) if own is None else fresh.empty(output, total, own.width)
+                output.narrow(1, *self._held[name]) if own is None else memory.empty(output, total, own.width)
             )
         return Ran(output, {}, saved, trajectories)
 
@@ -284,10 +281,8 @@ class Kernel:
 
 
 def _side_by_side(like: Tensor, total: int, widths: Sequence[int]) -> Sequence[Tensor]:
-    """(N, ·) each, as parts of one tensor, or apart where that would be more than an allocator hands out again."""
-    if not widths or total * sum(widths) * like.element_size() > FRESH:
-        return [fresh.empty(like, total, width) for width in widths]
-    return fresh.empty(like, total, sum(widths)).split(widths, 1)
+    """(N, ·) each, as parts of one tensor."""
+    return memory.empty(like, total, sum(widths)).split(widths, 1) if widths else []
 
 
 def _call(machine: Machine, loop: Loop, descending: bool) -> Call:

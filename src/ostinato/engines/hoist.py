@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ostinato.compiler import fresh, interpret
+from ostinato import memory
+from ostinato.compiler import interpret
 from ostinato.compiler.graph import Graph, Node
 from ostinato.compiler.program import Program
 
@@ -65,7 +66,7 @@ class Affine:
         weight = params[self.weight]
         if self.start is not None:
             weight = weight[self.start : self.stop]
-        out = fresh.empty(value, value.shape[0], weight.shape[0])
+        out = memory.empty(value, value.shape[0], weight.shape[0])
         if not self.biases:
             return torch.mm(value, weight.t(), out=out)
         bias = params[self.biases[0]]
@@ -78,7 +79,7 @@ class Affine:
         weight = params[self.weight]
         part = weight if self.start is None else weight[self.start : self.stop]
         if self.value in into.wanted:
-            into.add(self.value, torch.mm(grad, part, out=fresh.empty(grad, grad.shape[0], part.shape[1])))
+            into.add(self.value, torch.mm(grad, part, out=memory.empty(grad, grad.shape[0], part.shape[1])))
         if self.weight in into.wanted:
             product = torch.mm(grad.t(), value)
             if self.start is not None:

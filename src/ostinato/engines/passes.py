@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ostinato.compiler import fresh
+from ostinato import memory
 from ostinato.compiler.program import Gradients, Loop, Ran
 from ostinato.engines.compiled import Compiled, Plan
 from ostinato.engines.hoist import Geometry, Sums
@@ -130,7 +130,7 @@ def _sunk(
 ) -> Tensor:
     """What the layer puts out, (N, D·w), from what the loops did."""
     widths = [c.program.output_width for c in plan.directions]
-    output = fresh.empty(rans[0].output, rans[0].output.shape[0], sum(widths))
+    output = memory.empty(rans[0].output, rans[0].output.shape[0], sum(widths))
     for compiled, ran, own, part in zip(plan.directions, rans, params, output.split(widths, 1), strict=True):
         if compiled.sink is None:
             part.copy_(ran.output)

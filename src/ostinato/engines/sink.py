@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ostinato.compiler import fresh, interpret
+from ostinato import memory
+from ostinato.compiler import interpret
 from ostinato.compiler.graph import Graph, Node
 from ostinato.compiler.sink import PASSED
 from ostinato.engines.hoist import Sums
@@ -58,7 +59,7 @@ class Sink:
         found: Tensor | None = None
         for value, weight, terms in self._products(passed, values):
             if terms[0].value == PASSED:
-                found = torch.mm(grad, weight, out=fresh.empty(passed, grad.shape[0], weight.shape[1]))
+                found = torch.mm(grad, weight, out=memory.empty(passed, grad.shape[0], weight.shape[1]))
             elif terms[0].value in into.wanted:
                 into.add(terms[0].value, torch.mm(grad, weight))
             if any(t.weight in into.wanted for t in terms):

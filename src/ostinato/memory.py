@@ -1,0 +1,151 @@
+"""Large memory that is used again: a bounded pool beside torch's allocator, for what a layer keeps of all steps.
+
+A call of a layer needs tens of megabytes that live until its backward, and torch's allocator asks the system for them
+anew at every call. Writing such pages for the first time takes several times as long as the arithmetic that fills them.
+So blocks that nothing refers to any more are kept here for the next call. The system may take back the pages of a block
+that waits whenever it runs short, and :func:`release` gives all of them back.
+
+>>> import ostinato
+>>> ostinato.memory.release()
+>>> ostinato.memory.idle()
+0
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils import deterministic
+
+from ostinato.errors import InvalidType, InvalidValue
+
+__all__ = ["idle", "keep_at_most", "release"]
+
+LARGE = 2**23
+"""Bytes from which the pool is used; smaller blocks torch's allocator recycles by itself."""
+
+SPARE = 1.25
+"""A block that waits is taken for less than it holds, but not for less than its size over this."""
+
+HUGE = 2**21
+"""Bytes of a large page. Blocks begin at one and the system is asked for them: a page of 4 KiB at a time is slower."""
+
+PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
+
+
+@dataclass(slots=True, eq=False)
+class _Block:
+    pages: mmap.mmap
+    start: int
+    """Where the first large page begins."""
+    size: int
+    """Bytes from there on."""
+
+
+_waiting: list[_Block] = []
+"""Oldest first. Blocks come back from whatever thread drops the last reference, and during garbage collection, so no
+lock guards them: every change is one operation of the list."""
+
+_limit = 0
+"""Bytes; set below."""
+
+
+def idle() -> int:
+    """Bytes in blocks that wait to be used again."""
+    return sum(block.size for block in tuple(_waiting))
+
+
+def release() -> None:
+    """Give all blocks that wait back to the system. Those in use return to the pool when nothing refers to them."""
+    _waiting.clear()
+
+
+def keep_at_most(size: int) -> None:
+    """Bound the blocks that wait, of all threads together; the oldest are given back first.
+
+    Args:
+        size: bytes; 0 keeps none. At the start it is an eighth of the machine's memory.
+
+    Raises:
+        InvalidType, InvalidValue: not a whole number, or negative.
+    """
+    global _limit
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise InvalidType(f"size must be an int, a number of bytes; got {size!r}")
+    if size < 0:
+        raise InvalidValue(f"size must be at least 0 bytes, which keeps no block, got {size}")
+    _limit = size
+    _trim()
+
+
+def empty(like: Tensor, *shape: int) -> Tensor:
+    """An uninitialised tensor with the dtype and device of another, out of the pool if it is large."""
+    size = math.prod(shape) * like.element_size()
+    if size < LARGE or not PRIVATE or like.device.type != "cpu":
+        return like.new_empty(shape)
+    block = _take(size)
+    if block is None:
+        return like.new_empty(shape)
+    view = memoryview(block.pages)
+    weakref.finalize(view, _give, block).atexit = False
+    made = torch.frombuffer(view, dtype=like.dtype, offset=block.start, count=math.prod(shape)).view(shape)
+    if torch.are_deterministic_algorithms_enabled() and deterministic.fill_uninitialized_memory:  # type: ignore[attr-defined]
+        made.fill_(math.nan)
+    return made
+
+
+def _take(size: int) -> _Block | None:
+    """The smallest block that waits and fits, the last one used if several do; else a new one, or None."""
+    fitting = [block for block in reversed(tuple(_waiting)) if size <= block.size <= SPARE * size]
+    for block in sorted(fitting, key=lambda b: b.size):
+        with suppress(ValueError):  # Another thread has taken it meanwhile.
+            _waiting.remove(block)
+            return block
+    try:
+        return _mapped(-(-size // HUGE) * HUGE)
+    except (OSError, ValueError, OverflowError):
+        # Torch's allocator may find room among small blocks, and says in its own words that there is none.
+        release()
+        return None
+
+
+def _mapped(size: int) -> _Block:
+    pages = mmap.mmap(-1, size + HUGE, flags=PRIVATE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # A system without large pages.
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    address = torch.frombuffer(pages, dtype=torch.uint8).data_ptr()
+    return _Block(pages, -address % HUGE, size)
+
+
+def _give(block: _Block) -> None:
+    """Take back a block that nothing refers to any more. Its pages are the system's if it needs them."""
+    if hasattr(mmap, "MADV_FREE"):
+        with suppress(OSError):  # A system before Linux 4.5.
+            block.pages.madvise(mmap.MADV_FREE, block.start, block.size)
+    _waiting.append(block)
+    _trim()
+
+
+def _trim() -> None:
+    while idle() > _limit:
+        with suppress(IndexError):  # Another thread was faster.
+            _waiting.pop(0)
+
+
+def _machine() -> int:
+    """Bytes of memory the machine has; 8 GiB where it does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**33
+
+
+_limit = _machine() // 8
