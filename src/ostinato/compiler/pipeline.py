@@ -4,8 +4,8 @@
 
     trace      the step, run once on stand-ins -> one graph          trace.py
     verify     is it a legal graph                                    verify.py
-    thin       products of few columns, written out as elementwise work     thin.py
     centre     the mean a layer norm takes from products, taken from their weights     centre.py
+    thin       products of few columns, written out as elementwise work     thin.py
     split      parameters only | all steps at once | the loop        split.py
     sink       products that no state reads, after the loop          sink.py
     derive     the backward of the loop's step, in the same graph    gradient.py, vjp.py
@@ -64,8 +64,8 @@ def build(
     clock = _Clock()
     graph = clock("trace", lambda: trace(cell, x_size, streams, constants))
     clock("verify", lambda: verify(graph))
-    graph = clock("thin", lambda: thin(graph))
     graph = clock("centre", lambda: centre(graph))
+    graph = clock("thin", lambda: thin(graph))
     return compile_graph(graph, wants_grad, clock, best_hoist(graph) if hoist is None else hoist)
 
 
