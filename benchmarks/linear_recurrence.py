@@ -6,10 +6,9 @@
 All matrix products of these cells stand outside the loop; what is left is one elementwise pass over memory each way.
 Timed is that pass alone, as the layer calls it, on what the products before it have made. "Bytes" are those of the
 tensors it reads and writes, each counted once. The bar is 1.5 times what a plain pass takes that reads and writes as
-many: torch's copy (one read for a write) and addcmul (three), in such parts that both sums agree. The pass writes into
-new memory, as a layer must, so the plain one does too ("new": its first touch is a part of the time); beside it stands
-one into memory that was there ("old"). The last column is the whole call of the layer, products and all. "Training" is
-the forward pass that keeps what its backward reads, and the backward pass.
+many: torch's copy (one read for a write) and addcmul (three), in such parts that both sums agree. Both write into
+memory that was there, the pass into blocks that layers use again. The last column is the whole call of the layer,
+products and all. "Training" is the forward pass that keeps what its backward reads, and the backward pass.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ import torch
 from torch import Tensor
 
 import ostinato
+from ostinato import memory
 from ostinato.cells import binding
-from ostinato.compiler import fresh
 from ostinato.compiler.cpu.machine import Machine as Code
 from ostinato.compiler.kernel import Kernel
 from ostinato.compiler.program import Loop
@@ -84,7 +83,7 @@ def passes(layer: ostinato.Recurrent, x: Tensor) -> dict[str, Pass]:
             made["forward"] = Pass(run, moved(kernel.machine(False), geometry.count, x.element_size()))
             continue
         width = program.forward.outputs["output"].width
-        grad = fresh.empty(x, geometry.count, width).fill_(0.5)
+        grad = memory.empty(x, geometry.count, width).fill_(0.5)
         wanted = frozenset((*compiled.streams, *compiled.loop_params, *program.states))
 
         def both(kernel=kernel, loop=loop, grad=grad, wanted=wanted) -> None:
@@ -111,16 +110,15 @@ WRITTEN = ("output", "saved.", "traj.", "out.")
 """How the streams begin that a loop writes."""
 
 
-def plain(bytes: Moved, new: bool) -> Callable[[], object]:
-    """A pass that reads and writes so many bytes, into new memory or not."""
+def plain(bytes: Moved) -> Callable[[], object]:
+    """A pass that reads and writes so many bytes."""
     copied = min(1.0, max(0.0, (3 - bytes.read / bytes.written) / 2)) * bytes.written
     sizes = [int(copied) // 4, int(bytes.written - copied) // 4]
     rest = torch.ones(max(0, bytes.read // 4 - sizes[0] - 3 * sizes[1]))
     one, three = torch.ones(sizes[0]), [torch.ones(sizes[1]) for _ in range(3)]
-    old = [fresh.empty(rest, size).zero_() for size in sizes]
+    out = [memory.empty(rest, size).zero_() for size in sizes]
 
     def run() -> None:
-        out = [fresh.empty(rest, size) for size in sizes] if new else old
         out[0].copy_(one)
         torch.addcmul(*three, out=out[1])
         rest.sum()
@@ -142,25 +140,23 @@ def measure(cell: str, shape: Shape, budget: float, report: Report, table) -> No
         training = what == "training"
         calls = {
             "pass": one.run,
-            "new": plain(one.moved, True),
-            "old": plain(one.moved, False),
+            "plain": plain(one.moved),
             "layer": lambda training=training: whole(training),
         }
         result = contest(calls, budget)
-        ratios = {name: result.ratio("pass", name) for name in ("new", "old")}
-        milliseconds = [f"{1e3 * result.seconds(name):.1f}" for name in ("pass", "new", "old", "layer")]
+        over = result.ratio("pass", "plain")
+        milliseconds = [f"{1e3 * result.seconds(name):.1f}" for name in ("pass", "plain", "layer")]
         table.add(
             cell,
             what,
             f"{one.moved.total / 1e6:.0f}",
-            *milliseconds[:3],
-            f"{ratios['new']:.2f}",
-            f"{ratios['old']:.2f}",
-            milliseconds[3],
+            *milliseconds[:2],
+            f"{over:.2f}",
+            milliseconds[2],
         )
-        report.line(1, f"{cell} {what}", shape, result, bytes=[one.moved.read, one.moved.written], ratios=ratios)
+        report.line(1, f"{cell} {what}", shape, result, bytes=[one.moved.read, one.moved.written], over=over)
         name = f"{cell}, {what}: the pass over a plain pass of its bytes"
-        report.verdicts.append(Verdict(name, ratios["new"], BAR, at_most=True))
+        report.verdicts.append(Verdict(name, over, BAR, at_most=True))
 
 
 def main() -> int:
@@ -175,9 +171,7 @@ def main() -> int:
     report = Report(Machine.look())
     print("\n".join(report.machine.lines()))
     for shape in arguments.shapes:
-        table = report.table(
-            f"Passes at {shape}", "cell", "", "MB", "pass ms", "new ms", "old ms", "over new", "over old", "layer ms"
-        )
+        table = report.table(f"Passes at {shape}", "cell", "", "MB", "pass ms", "plain ms", "over plain", "layer ms")
         for cell in arguments.cells:
             report.attempt(
                 table,

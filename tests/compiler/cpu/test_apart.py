@@ -1,4 +1,4 @@
-"""A loop without products: columns never meet, and each thread runs through all steps with its own."""
+"""A loop without products: columns never meet, and threads run through all steps without waiting."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def threads_are_used(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @cache
-def made(name: str) -> Made:
+def made(name: str, width: int = H) -> Made:
     torch.manual_seed(0)
     kind, options, _ = CELLS[name]
-    return Made(trace(kind(I, H, dtype=torch.float64, **options), I, {}, {}))
+    return Made(trace(kind(I, width, dtype=torch.float64, **options), I, {}, {}))
 
 
 def all_of(grads: Gradients) -> list[Tensor]:
@@ -97,8 +97,46 @@ def test_every_processor_asks_for_the_next_row(family: str, triple: str) -> None
         code = jit.assembly(text(graph, buffers, torch.float32, backward, target), target)
         asked = {line.split()[0] for line in code.splitlines() if line.split()[:1]}
         assert asked & {"prefetcht0", "prefetchw", "prfm"}, sorted(asked)
+        assert family == "neon" or asked & {"vmovntps", "movntps"}, "writing around the caches"
         called = {line.split()[1] for line in code.splitlines() if line.split()[:1] in (["call"], ["callq"], ["bl"])}
         assert not {name for name in called if name.isidentifier() and name not in ("run", "team")}
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("width", [64, 37])
+@pytest.mark.parametrize("name", [name for name, (_, _, apart) in CELLS.items() if apart])
+def test_writing_around_the_caches_changes_no_bit(monkeypatch, name: str, width: int, rows: int) -> None:
+    own, dtype = made(name, width), torch.float32
+    kernel = own.kernel(dtype)
+    loops = own.loops(steps=5, rows=rows, directions=2, dtype=dtype)
+    seeds = seeds_of(own.program, loops, dtype)
+    asked: list[bool] = []
+    original = launch.Call._past_the_caches
+    monkeypatch.setattr(launch.Call, "_past_the_caches", lambda call: asked.append(original(call)) or asked[-1])
+    torch.set_num_threads(2)
+    found = []
+    for bytes_from in (2**60, 0):
+        monkeypatch.setattr(launch, "CACHES", bytes_from)
+        joint, rans = kernel.forward(loops, save=True)
+        made_of = [joint, *(t for ran in rans for t in (*ran.finals.values(), *ran.trajectories.values()))]
+        for grads in kernel.backward(loops, rans, seeds.output, seeds.finals, every(own.program, loops[0])):
+            made_of += all_of(grads)
+        found.append([t.clone() for t in made_of])
+    assert all(map(torch.equal, *found))
+    aligned = width * dtype.itemsize % launch.ALIGNED == 0
+    assert asked[:4] == [False] * 4
+    assert asked[4:] == [aligned] * 4, "rows that begin within a cache line are written as ever"
+
+
+def test_no_row_is_aligned_if_the_first_is_not(monkeypatch) -> None:
+    monkeypatch.setattr(launch, "CACHES", 0)
+    kernel = made("minGRU", 64).kernel(torch.float32)
+    machine = kernel.machine(False)
+    memory = torch.empty(6 * 64 + 1)
+    for start, goes in ((0, True), (1, False)):
+        call = launch.Call(machine, 3, 2, None, 6, descending=False)
+        call.streams({"output": memory[start : start + 6 * 64].view(6, 64)})
+        assert (memory.data_ptr() % 64 == 0, call._past_the_caches()) == (True, goes)
 
 
 def test_many_threads_for_few_columns() -> None:

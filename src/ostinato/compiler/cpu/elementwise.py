@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ostinato.compiler.cpu import tiles
 from ostinato.compiler.cpu.flat import Read
@@ -22,6 +23,15 @@ class Elementwise:
     def __init__(self, frame: Frame) -> None:
         self.frame, self.code, self.at = frame, frame.code, frame.at
         self.type = frame.element
+        self.is_around = False
+        self.around: set[str] = set()
+
+    @contextmanager
+    def past_the_caches(self) -> Iterator[None]:
+        """Streams are written around the caches: :attr:`around` are those whose rows must be aligned for it."""
+        self.is_around = True
+        yield
+        self.is_around = False
 
     def pointers(self, nodes: Sequence[Node], r: str, step: Step) -> dict[str, str]:
         """The address of row r in every buffer these operations touch."""
@@ -36,8 +46,8 @@ class Elementwise:
                 names[place.buffer] = None
         return {name: self.frame.row(name, r, step) for name in names}
 
-    def ahead(self, nodes: Sequence[Node], pointers: dict[str, str]) -> list[tuple[str, bool]]:
-        """Where the next row's streams begin that these operations touch, and whether they are written."""
+    def ahead(self, nodes: Sequence[Node], pointers: dict[str, str], jump: str) -> list[tuple[str, bool]]:
+        """Where the streams of the row ``jump`` further begin that these operations touch, and which are written."""
         found: dict[Place, bool] = {}
         for node in nodes:
             for n in range(len(node.inputs)):
@@ -50,13 +60,16 @@ class Elementwise:
         for place, written in found.items():
             buffer = self.frame.layout.buffers[place.buffer.removeprefix("+")]
             if buffer.kind in ("stream", "previous"):
-                row = self.at(pointers[place.buffer], self.frame.to_next_row(buffer.name))
+                stride = self.frame.words[buffer.name + ".stride"]
+                row = self.at(pointers[place.buffer], self.code.let(f"mul nsw i64 {jump}, {stride}"))
                 made.append((self.at(row, str(place.offset)) if place.offset else row, written))
         return made
 
     def prefetch(self, rows: Sequence[tuple[str, bool]], at: str) -> None:
         """Ask for elements ``at`` and on of these rows: with arithmetic between them, loads alone are not far ahead."""
         for row, written in rows:
+            if written and self.is_around:
+                continue
             kind = (("i32", str(int(written))), ("i32", "3"), ("i32", "1"))
             self.code.intrinsic("llvm.prefetch.p0", "void", ("ptr", self.at(row, at)), *kind)
 
@@ -158,5 +171,14 @@ class Elementwise:
                 ("i32", str(vector.bytes)),
                 (vector.mask, self.mask(vector, rest)),
             )
+        elif self.is_around and self._may_go_around(place, vector):
+            self.around.add(place.buffer)
+            code.do(
+                f"store {t} {value}, ptr {address}, align {vector.bytes * vector.lanes}, !nontemporal {code.once()}"
+            )
         else:
             code.do(f"store {t} {value}, ptr {address}, align {vector.bytes}")
+
+    def _may_go_around(self, place: Place, vector: Vector) -> bool:
+        buffer = self.frame.layout.buffers.get(place.buffer)
+        return buffer is not None and buffer.kind == "stream" and place.offset % vector.lanes == 0

@@ -28,12 +28,16 @@ FLUSH = 64
 
 @dataclass(frozen=True)
 class Emitted:
-    """A module's text, and what its caller must provide: bytes of packed weights. ``apart``: see :class:`Frame`."""
+    """A module's text, and what its caller must provide: bytes of packed weights.
+
+    ``apart``: see :class:`Frame`. ``around``: the streams whose rows must be aligned if the word of that name is 1.
+    """
 
     text: str
     packed: int
     tiles: str
     apart: bool
+    around: list[str]
 
 
 def emit(plan: Schedule, layout: Layout, target: Target, element: str, backward: bool) -> Emitted:
@@ -63,6 +67,10 @@ class _Emitter(Frame):
         for name, number in self.layout.words.items():
             self.words[name] = self._word(name, number)
         self.weights = {name: self.words[name] for name, b in self.layout.buffers.items() if b.kind == "param"}
+        if self.apart:
+            split = self.flag("columns")
+            self.column = code.let(f"select i1 {split}, i64 %thread, i64 0")
+            self.columns = code.let(f"select i1 {split}, i64 %threads, i64 1")
         fresh = code.let(f"icmp eq i64 {self.words['ready']}, 0")
         with code.when(fresh):
             for panel in self.panels.values():
@@ -74,11 +82,14 @@ class _Emitter(Frame):
         with code.loop("0", self.words["steps"]) as s:
             self._step(s)
         self._flush()
+        around = sorted(self.passes.elementwise.around)
+        if around:
+            code.do("fence seq_cst")
         code.do("ret void")
         code.lines.append("}")
         emit_copiers(code, self.vector)
         code.lines.append("attributes #0 = { nounwind }")
-        return Emitted(code.text(), self.packed * self.vector.bytes, self._describe(), self.apart)
+        return Emitted(code.text(), self.packed * self.vector.bytes, self._describe(), self.apart, around)
 
     def _word(self, name: str, number: int) -> str:
         place = self.code.let(f"getelementptr inbounds i64, ptr %args, i64 {number}")
@@ -148,9 +159,6 @@ class _Emitter(Frame):
     def _my_rows(self, step: Step) -> None:
         """The rows of this thread that are active: its own, or all where threads split columns."""
         code = self.code
-        if self.apart:
-            step.low, step.high = "0", step.rows
-            return
         columns = self.flag("columns")
         expected = code.let(f"icmp eq i64 {self.words['parties']}, %threads")
         index = code.let(f"select i1 {expected}, i64 %thread, i64 0")
@@ -165,6 +173,8 @@ class _Emitter(Frame):
         high = code.let(f"select i1 {columns}, i64 {step.rows}, i64 {high}")
         step.low = low
         step.high = code.intrinsic("llvm.smin.i64", "i64", ("i64", high), ("i64", step.rows))
+        if self.apart:
+            return
         self.part = code.let(f"select i1 {columns}, i64 %thread, i64 0")
         self.parts = code.let(f"select i1 {columns}, i64 %threads, i64 1")
 
@@ -207,7 +217,7 @@ class _Emitter(Frame):
         """Rows of no step keep their initial state."""
         code = self.code
         ragged = code.let(f"icmp ne ptr {self.words['sizes']}, null")
-        mine = "true" if self.apart else code.let("icmp eq i64 %thread, 0")
+        mine = code.let(f"icmp eq i64 %thread, {self.column}")
         both = code.let(f"and i1 {ragged}, {mine}")
         with code.when(both):
             active = code.let(f"load i64, ptr {self.words['sizes']}, align 8")
@@ -278,9 +288,7 @@ class _Emitter(Frame):
         full, rest = divmod(width, self.lanes)
         begin, end = (code.let(f"mul i64 {n}, {self.lanes}") for n in self.own_vectors(full))
         if rest:
-            last = code.let("sub i64 %threads, 1")
-            is_last = code.let(f"icmp eq i64 %thread, {last}")
-            end = code.let(f"select i1 {is_last}, i64 {width}, i64 {end}")
+            end = code.let(f"select i1 {self.owns_last_column()}, i64 {width}, i64 {end}")
         with code.loop(low, high) as r:
             first = code.let(f"mul i64 {r}, {width}")
             with code.loop(code.let(f"add i64 {first}, {begin}"), code.let(f"add i64 {first}, {end}")) as n:

@@ -40,7 +40,9 @@ class Frame:
     Attributes:
         words: the kernel's arguments, by name.
         part, parts: this thread's number among those that split columns, and theirs; 0 and 1 where rows are split.
-        apart: columns never meet, and each thread runs through all steps with its own, without waiting for another.
+        apart: columns never meet, and each thread runs through all steps with rows or columns of its own, without
+            waiting for another.
+        column, columns: the same as ``part`` and ``parts`` for such a loop.
     """
 
     def __init__(self, plan: Schedule, layout: Layout, target: Target, element: str) -> None:
@@ -50,6 +52,7 @@ class Frame:
         self.code = Code()
         self.words: dict[str, str] = {}
         self.part, self.parts = "0", "1"
+        self.column, self.columns = "0", "1"
         carried = {b.name: b.width for b in layout.buffers.values() if b.kind == "flip"}
         self.apart = is_apart(plan, carried)
 
@@ -80,21 +83,29 @@ class Frame:
         back = code.let(f"sub i64 {last}, {n}")
         return code.let(f"select i1 {self.flag('descending')}, i64 {back}, i64 {n}")
 
-    def to_next_row(self, name: str) -> str:
-        """How many elements it is to the row of a stream that :meth:`in_order` comes to next."""
-        stride = self.words[name + ".stride"]
-        back = self.code.let(f"sub i64 0, {stride}")
-        return self.code.let(f"select i1 {self.flag('descending')}, i64 {back}, i64 {stride}")
+    def rows_to_next(self, n: str, low: str, high: str, step: Step) -> str:
+        """How many rows it is to the one :meth:`in_order` comes to after number n, in the next step after the last."""
+        code = self.code
+        others = code.let(f"sub i64 {step.rows}, {code.let(f'sub i64 {high}, {low}')}")
+        is_last = code.let(f"icmp eq i64 {code.let(f'add i64 {n}, 1')}, {high}")
+        jump = code.let(f"select i1 {is_last}, i64 {code.let(f'add i64 {others}, 1')}, i64 1")
+        back = code.let(f"sub i64 0, {jump}")
+        return code.let(f"select i1 {self.flag('descending')}, i64 {back}, i64 {jump}")
 
     def own_vectors(self, total: int) -> tuple[str, str]:
-        """Which vectors of a row are this thread's: all of them, unless columns never meet."""
+        """Which vectors of a row are this thread's: all of them, unless columns never meet and threads split them."""
         if not self.apart:
             return "0", str(total)
         code = self.code
-        after = code.let("add i64 %thread, 1")
-        low = code.let(f"mul i64 %thread, {total}")
+        after = code.let(f"add i64 {self.column}, 1")
+        low = code.let(f"mul i64 {self.column}, {total}")
         high = code.let(f"mul i64 {after}, {total}")
-        return code.let(f"udiv i64 {low}, %threads"), code.let(f"udiv i64 {high}, %threads")
+        return code.let(f"udiv i64 {low}, {self.columns}"), code.let(f"udiv i64 {high}, {self.columns}")
+
+    def owns_last_column(self) -> str:
+        """Whether the last elements of a row, fewer than a vector, are this thread's, where columns never meet."""
+        last = self.code.let(f"sub i64 {self.columns}, 1")
+        return self.code.let(f"icmp eq i64 {self.column}, {last}")
 
     def row(self, name: str, r: str, step: Step) -> str:
         """The address of row r of a buffer."""

@@ -18,6 +18,13 @@ SHARED_PASS = 100_000
 """The same for a call of a loop without products, in elementwise operations: its threads never wait for each other,
 and only their start (some microseconds) counts."""
 
+CACHES = 2**25
+"""Bytes that a pass reads and writes from which its results go around the caches: nothing of them would be left there
+for who reads them next, and a line that is not fetched before it is written saves a third of the writing."""
+
+ALIGNED = 64
+"""Bytes: a cache line, and the widest vector."""
+
 OWN_ROWS = 4
 """So many rows for each thread, and threads take rows of their own instead of sharing all and splitting columns."""
 
@@ -138,6 +145,7 @@ class Call:
         values[index["parties"]] = number
         own = MANY_ROWS if about.packed > NEAR else OWN_ROWS if about.work else 1
         values[index["columns"]] = int(number > 1 and self.rows < own * number)
+        values[index["around"]] = int(bool(about.around) and self._past_the_caches())
         bounds = self._bounds(number)
         count = len(values)
         words = (ctypes.c_int64 * (count + BARRIER + len(bounds)))(*values)
@@ -147,6 +155,15 @@ class Call:
         words[index["barrier"]] = address + 8 * (count + 15)
         words[index["starts"]] = address + 8 * (count + BARRIER)
         self.words = words
+
+    def _past_the_caches(self) -> bool:
+        """Whether the streams of a pass are more than caches hold, and those it writes have aligned rows."""
+        size, buffers = self.machine.dtype.itemsize, self.machine.layout.buffers
+        places = [self.index[name] for name in self.machine.about.around]
+        if any(self.values[at] % ALIGNED or self.values[at + 1] * size % ALIGNED for at in places):
+            return False
+        width = sum(b.width for b in buffers.values() if b.kind == "stream")
+        return self.steps * self.rows * width * size >= CACHES
 
     def _bounds(self, number: int) -> list[int]:
         """The first row of each thread, and the end."""

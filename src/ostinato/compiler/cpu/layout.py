@@ -12,6 +12,7 @@ FIXED = (
     "sizes",  # address of the number of active rows at each step, or 0: all of them
     "total",  # N, the rows of all steps together
     "descending",  # 1: from the last step to the first
+    "around",  # 1: what a pass writes goes around the caches, which it would only fill
     "columns",  # 1: threads share all rows and split columns; 0: each has rows of its own
     "parties",  # how many threads the next word was made for
     "starts",  # address of the first row of each thread, and the end
@@ -22,7 +23,7 @@ FIXED = (
     "sums",  # address of the sums over steps and rows, a part for each thread
 )
 
-NUMBERS = ("steps", "rows", "total", "descending", "columns", "parties", "ready")
+NUMBERS = ("steps", "rows", "total", "descending", "around", "columns", "parties", "ready")
 """Those of them that are no addresses."""
 
 Kind = Literal["stream", "rows", "flip", "previous", "param", "sum"]

@@ -35,7 +35,8 @@ class About:
         temporaries: the width of each buffer within a step.
         work: multiply-adds of products a row and step.
         elements: elementwise operations a row and step, where there are no products.
-        apart: whether each thread runs through all steps with columns of its own.
+        apart: whether each thread runs through all steps with rows or columns of its own.
+        around: the streams that are written around the caches, if all of their rows are aligned.
         stages, tiles: how the loop is cut, in words.
         times: the seconds each part of compiling took.
     """
@@ -45,6 +46,7 @@ class About:
     work: int
     elements: int
     apart: bool
+    around: list[str]
     stages: str
     tiles: str
     times: dict[str, float]
@@ -118,7 +120,8 @@ def _compile(
     work = sum(n.width * n.inputs[0].shape[-1] for n in graph.nodes() if n.op in ("linear", "linear_t"))
     elements = 0 if work else sum(n.width for n in graph.nodes() if n.op in POINTWISE)
     stages = describe(plan)
-    return About(emitted.packed, plan.temporaries, work, elements, emitted.apart, stages, emitted.tiles, times), object
+    how = emitted.apart, emitted.around
+    return About(emitted.packed, plan.temporaries, work, elements, *how, stages, emitted.tiles, times), object
 
 
 def _plan(graph: Graph, own: list[Buffer]) -> Schedule:

@@ -34,24 +34,25 @@ class Passes:
         with code.loop(begin, end) as n:
             r = self.frame.in_order(n, begin, end)
             pointers = self.elementwise.pointers(nodes, r, step)
+            jump = self.frame.rows_to_next(n, begin, end, step) if self.frame.apart else "0"
             for phase in stage.phases:
-                self._phase(phase, pointers)
+                self._phase(phase, pointers, jump)
 
-    def _phase(self, phase: Phase, pointers: dict[str, str]) -> None:
+    def _phase(self, phase: Phase, pointers: dict[str, str], jump: str) -> None:
         if phase.body and phase.body[0].op in COPIES:
             self._rearrange(phase.body[0], pointers)
         elif phase.reductions and phase.reductions[0].shape[0] > 1:
             self._segments(phase.reductions[0], pointers)
         else:
-            self._pass(phase, pointers)
+            self._pass(phase, pointers, jump)
 
-    def _pass(self, phase: Phase, pointers: dict[str, str]) -> None:
-        """One pass over a row, with its reductions."""
+    def _pass(self, phase: Phase, pointers: dict[str, str], jump: str) -> None:
+        """One pass over a row, with its reductions. ``jump``: how many rows it is to the one that comes next."""
         vector = self.frame.vector if phase.width > 1 else self.frame.target.vector(self.type, 1)
         full, rest = divmod(phase.width, vector.lanes)
         sums = [self._accumulator(node, vector) for node in phase.reductions]
 
-        ahead = self.elementwise.ahead(phase.body, pointers) if self.frame.apart else []
+        ahead = self.elementwise.ahead(phase.body, pointers, jump) if self.frame.apart else []
 
         def work(at: str, left: int) -> None:
             self.elementwise.prefetch(ahead, at)
@@ -62,14 +63,21 @@ class Passes:
                 value = self.elementwise.operand(read, vector, at, pointers, values, loads, left)
                 self._accumulate(node.op, place, value, vector, left)
 
-        if full > 1 or (full and self.frame.apart):
+        def loop() -> None:
             with self.code.loop(*self.frame.own_vectors(full)) as n:
                 work(self.code.let(f"mul nuw nsw i64 {n}, {vector.lanes}"), 0)
+
+        if full and self.frame.apart:
+            with self.code.when(self.frame.flag("around")), self.elementwise.past_the_caches():
+                loop()
+            with self.code.when(self.code.let(f"icmp eq i64 {self.frame.words['around']}, 0")):
+                loop()
+        elif full > 1:
+            loop()
         elif full:
             work("0", 0)
         if rest and self.frame.apart:
-            last = self.code.let("sub i64 %threads, 1")
-            with self.code.when(self.code.let(f"icmp eq i64 %thread, {last}")):
+            with self.code.when(self.frame.owns_last_column()):
                 work(str(full * vector.lanes), rest)
         elif rest:
             work(str(full * vector.lanes), rest)

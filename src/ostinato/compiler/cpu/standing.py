@@ -41,6 +41,7 @@ class Standing:
         call.prepare(number)
         words = call.words
         assert words is not None
+        words[index["around"]] = 0  # The output of a later call may not be aligned.
         self._call, self._words = call, words
         side = 1 + steps % 2
         self._x = index.get("x")

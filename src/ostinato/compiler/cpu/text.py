@@ -74,6 +74,7 @@ class Code:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.declarations: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
         self._count = 0
 
     def name(self, stem: str = "v") -> str:
@@ -136,5 +137,10 @@ class Code:
         self.do(f"br label %{done}")
         self.label(done)
 
+    def once(self) -> str:
+        """The mark of memory that is not read again soon."""
+        self.metadata["!0"] = "!0 = !{i32 1}"
+        return "!0"
+
     def text(self) -> str:
-        return "\n".join([*self.declarations.values(), *self.lines, ""])
+        return "\n".join([*self.declarations.values(), *self.lines, *self.metadata.values(), ""])
