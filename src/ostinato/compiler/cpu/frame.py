@@ -85,12 +85,17 @@ class Frame:
 
     def rows_to_next(self, n: str, low: str, high: str, step: Step) -> str:
         """How many rows it is to the one :meth:`in_order` comes to after number n, in the next step after the last."""
-        code = self.code
-        others = code.let(f"sub i64 {step.rows}, {code.let(f'sub i64 {high}, {low}')}")
+        code, descending = self.code, self.flag("descending")
+        own = code.let(f"sub i64 {high}, {low}")
+        rest = code.let(f"sub i64 {own}, 1")
+        onward = code.let(f"sub i64 {step.rows}, {rest}")
         is_last = code.let(f"icmp eq i64 {code.let(f'add i64 {n}, 1')}, {high}")
-        jump = code.let(f"select i1 {is_last}, i64 {code.let(f'add i64 {others}, 1')}, i64 1")
-        back = code.let(f"sub i64 0, {jump}")
-        return code.let(f"select i1 {self.flag('descending')}, i64 {back}, i64 {jump}")
+        if self.apart:
+            jump = code.let(f"select i1 {is_last}, i64 {onward}, i64 1")
+            return code.let(f"select i1 {descending}, i64 {code.let(f'sub i64 0, {jump}')}, i64 {jump}")
+        back = code.let(f"sub i64 0, {code.let(f'add i64 {step.rows}, {rest}')}")
+        across = code.let(f"select i1 {descending}, i64 {back}, i64 {onward}")
+        return code.let(f"select i1 {is_last}, i64 {across}, i64 1")
 
     def own_vectors(self, total: int) -> tuple[str, str]:
         """Which vectors of a row are this thread's: all of them, unless columns never meet and threads split them."""
@@ -118,6 +123,8 @@ class Frame:
             return self.sums(self.layout.sums[name])
         if kind == "flip":
             return self.at(step.cursor[name], code.let(f"mul nsw i64 {r}, {buffer.width}"))
+        if name in self.plan.passing:
+            r = "%thread"
         if kind == "rows":
             return self.at(self.words[name], code.let(f"mul nsw i64 {r}, {self.words[name + '.stride']}"))
         stride = self.words[name + ".stride"]

@@ -50,7 +50,6 @@ class Call:
         self.sums: Tensor | None = None
         self._held: list[Tensor] = []
         self._finals: dict[str, Tensor] = {}
-        self._inner: list[tuple[int, int]] = []
         index = self.index
         values[index["steps"]], values[index["rows"]], values[index["total"]] = steps, rows, total
         values[index["descending"]] = int(descending)
@@ -126,17 +125,16 @@ class Call:
         machine, index, values = self.machine, self.index, self.values
         size, lanes, about = machine.dtype.itemsize, machine.lanes, machine.about
         position = about.packed // size
-        inner = self._inner + [(index[name], width) for name, width in about.temporaries.items()]
-        for n, (at, width) in enumerate(inner):
+        inner = [(index[name], width, name in about.passing) for name, width in about.temporaries.items()]
+        for at, width, passing in inner:
             values[at] = position * size
-            if n >= len(self._inner):
-                values[at + 1] = width
-            position += -(-width * self.rows // lanes) * lanes
+            values[at + 1] = width
+            position += -(-width * (number if passing else self.rows) // lanes) * lanes
         memory = torch.empty(position + 2 * lanes, dtype=machine.dtype)
         self._held.append(memory)
         base = -(-memory.data_ptr() // 64) * 64
         values[index["packed"]] = base
-        for at, _ in inner:
+        for at, _, _ in inner:
             values[at] += base
         if machine.layout.sum_width:
             self.sums = torch.zeros(number, 2, machine.layout.sum_width, dtype=machine.dtype)

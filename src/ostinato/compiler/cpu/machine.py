@@ -33,6 +33,7 @@ class About:
     Attributes:
         packed: bytes of packed weights.
         temporaries: the width of each buffer within a step.
+        passing: those of which one row a thread is enough.
         work: multiply-adds of products a row and step.
         elements: elementwise operations a row and step, where there are no products.
         apart: whether each thread runs through all steps with rows or columns of its own.
@@ -43,6 +44,7 @@ class About:
 
     packed: int
     temporaries: dict[str, int]
+    passing: list[str]
     work: int
     elements: int
     apart: bool
@@ -120,8 +122,9 @@ def _compile(
     work = sum(n.width * n.inputs[0].shape[-1] for n in graph.nodes() if n.op in ("linear", "linear_t"))
     elements = 0 if work else sum(n.width for n in graph.nodes() if n.op in POINTWISE)
     stages = describe(plan)
+    within = plan.temporaries, sorted(plan.passing)
     how = emitted.apart, emitted.around
-    return About(emitted.packed, plan.temporaries, work, elements, *how, stages, emitted.tiles, times), object
+    return About(emitted.packed, *within, work, elements, *how, stages, emitted.tiles, times), object
 
 
 def _plan(graph: Graph, own: list[Buffer]) -> Schedule:

@@ -34,7 +34,7 @@ class Passes:
         with code.loop(begin, end) as n:
             r = self.frame.in_order(n, begin, end)
             pointers = self.elementwise.pointers(nodes, r, step)
-            jump = self.frame.rows_to_next(n, begin, end, step) if self.frame.apart else "0"
+            jump = self.frame.rows_to_next(n, begin, end, step)
             for phase in stage.phases:
                 self._phase(phase, pointers, jump)
 
@@ -52,7 +52,7 @@ class Passes:
         full, rest = divmod(phase.width, vector.lanes)
         sums = [self._accumulator(node, vector) for node in phase.reductions]
 
-        ahead = self.elementwise.ahead(phase.body, pointers, jump) if self.frame.apart else []
+        ahead = self.elementwise.ahead(phase.body, pointers, jump)
 
         def work(at: str, left: int) -> None:
             self.elementwise.prefetch(ahead, at)

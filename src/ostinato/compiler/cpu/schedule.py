@@ -9,7 +9,7 @@ the second by rows, with a barrier between stages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, is_joined, resolve
@@ -75,6 +75,7 @@ class Schedule:
         graph: the flat graph they compute.
         stores: where each computed node is written, if anywhere: outputs and what another stage reads.
         temporaries: the buffers that live within a step, by name, with their width.
+        passing: those of them that live while one row is worked on: one row a thread is enough, and stays near.
         reads: how each operand of an elementwise operation, a reduction or a product is read.
     """
 
@@ -82,6 +83,7 @@ class Schedule:
     stages: list[Stage]
     stores: dict[int, list[Place]]
     temporaries: dict[str, int]
+    passing: frozenset[str]
     reads: dict[tuple[int, int], Read]
 
     def place(self, read: Read) -> Place | None:
@@ -158,7 +160,8 @@ class _Scheduler:
             assert len(left) < len(waiting), "a stage without work: the graph has an operation no stage can do"
             waiting = left
         stores, temporaries = self._stores()
-        return Schedule(self.graph, self.stages, stores, temporaries, self.reads)
+        passing = frozenset(temporaries) - self._between(stores)
+        return Schedule(self.graph, self.stages, stores, temporaries, passing, self.reads)
 
     def _done(self, node: Node) -> bool:
         """Whether a node is there before the stage that is being made."""
@@ -272,6 +275,17 @@ class _Scheduler:
                 self._store(stores, node, Place("+" + name))
         return stores, temporaries
 
+    def _between(self, stores: dict[int, list[Place]]) -> set[str]:
+        """The buffers that some stage reads which another has written, or a stage of products its own."""
+        found: set[str] = set()
+        for node in self.compute:
+            mine = self.stage_of[id(node)]
+            for n in range(len(node.inputs)):
+                for source in _computed(self.reads[id(node), n].node):
+                    if self.stage_of[id(source)] != mine or not isinstance(self.stages[mine], Rows):
+                        found.update(place.buffer for place in stores.get(id(source), ()))
+        return found
+
     def _store(self, stores: dict[int, list[Place]], node: Node, place: Place) -> None:
         stores.setdefault(id(node), []).append(place)
         if is_joined(node):
@@ -304,6 +318,15 @@ def members(stage: Stage) -> list[Node]:
     if isinstance(stage, Tiles):
         return [*(p.node for p in stage.products), *stage.body]
     return [n for phase in stage.phases for n in (*phase.body, *phase.reductions)]
+
+
+def _computed(node: Node) -> Iterator[Node]:
+    """The operations that compute a value: several if it is joined of parts, none if it is given."""
+    if is_joined(node):
+        for part in node.inputs:
+            yield from _computed(resolve(part).node)
+    elif node.op not in ("input", "const"):
+        yield node
 
 
 def _phase_of(stage: Rows, node: Node) -> Phase:
