@@ -18,6 +18,7 @@ from ostinato.compiler.sink import held_in_output
 from ostinato.engines.hoist import Hoist
 from ostinato.engines.kernels import Kernel, make_kernel
 from ostinato.engines.sink import Sink
+from ostinato.engines.splits import splits_of
 
 Values = Mapping[str, Tensor]
 
@@ -30,7 +31,8 @@ class Compiled:
         times: the passes of the pipeline with the seconds each took; empty if the program came as text.
         tensors: the cell's tensors it reads, by their path in the cell.
         params: what ``prepare`` makes of them.
-        passed: for each param the tensor it is, or None if it is computed.
+        passed: for each param the tensor it is, or None if it is computed or a part of one.
+        splits: the tensors whose rows are several params.
         streams, constants: what the loop reads of each step and of each sequence.
         kept_streams, kept_constants: what of it is kept for the backward.
         kept_states: the states whose values are, besides the one that is the output.
@@ -46,7 +48,8 @@ class Compiled:
         self.passed = tuple(n["name"] if n.op == "input" else None for n in made.prepare.outputs.values())
         self._places = [self.tensors.index(n) for n in self.passed if n is not None]
         self.plain = not any("." in path for path in self.tensors)
-        self.computed = _computed(made.prepare, self.passed)
+        self.splits = splits_of(made.prepare)
+        self.computed = _computed(made.prepare, self.passed, {n for split in self.splits for n in split.names})
         self.computed_from = {n: reads([node]) for n, node in made.prepare.outputs.items()}
         self.hoist = Hoist(made)
         forward = made.forward
@@ -78,10 +81,14 @@ class Compiled:
 
     def prepare(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The params out of the cell's tensors, both in order: ordinary torch operations."""
-        if self.computed is None:
+        if self.computed is None and not self.splits:
             return [tensors[n] for n in self._places]
         named = dict(zip(self.tensors, tensors, strict=True))
-        made = interpret.run(self.computed, {n: named[n] for n in self.computed.inputs})
+        made = (
+            {} if self.computed is None else interpret.run(self.computed, {n: named[n] for n in self.computed.inputs})
+        )
+        for split in self.splits:
+            made.update(split.run(named[split.tensor]))
         return [
             made[name] if passed is None else named[passed]
             for name, passed in zip(self.params, self.passed, strict=True)
@@ -100,9 +107,10 @@ class Compiled:
         return program.dumps(self.program)
 
 
-def _computed(prepare: Graph, passed: Sequence[str | None]) -> Graph | None:
+def _computed(prepare: Graph, passed: Sequence[str | None], split: set[str]) -> Graph | None:
     """The part of ``prepare`` that computes something."""
-    outputs = {n: node for (n, node), own in zip(prepare.outputs.items(), passed, strict=True) if own is None}
+    own = zip(prepare.outputs.items(), passed, strict=True)
+    outputs = {n: node for (n, node), as_it_is in own if as_it_is is None and n not in split}
     if not outputs:
         return None
     needed = {id(node) for node in Graph({}, outputs).nodes()}

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ostinato import memory
-from ostinato.compiler import interpret
+from ostinato.compiler import gemm, interpret
 from ostinato.compiler.graph import Graph, Node
 from ostinato.compiler.program import Program
 
@@ -66,20 +65,19 @@ class Affine:
         weight = params[self.weight]
         if self.start is not None:
             weight = weight[self.start : self.stop]
-        out = memory.empty(value, value.shape[0], weight.shape[0])
         if not self.biases:
-            return torch.mm(value, weight.t(), out=out)
+            return gemm.linear(value, weight)
         bias = params[self.biases[0]]
         for name in self.biases[1:]:
             bias = bias + params[name]
-        return torch.addmm(bias, value, weight.t(), out=out)
+        return gemm.linear(value, weight, bias)
 
     def add_gradients(self, grad: Tensor, value: Tensor, params: Values, into: Sums) -> None:
         """Add to ``into`` what of it is wanted; ``grad`` is (N, ·)."""
         weight = params[self.weight]
         part = weight if self.start is None else weight[self.start : self.stop]
         if self.value in into.wanted:
-            into.add(self.value, torch.mm(grad, part, out=memory.empty(grad, grad.shape[0], part.shape[1])))
+            into.add(self.value, gemm.linear(grad, part.t()))
         if self.weight in into.wanted:
             product = torch.mm(grad.t(), value)
             if self.start is not None:

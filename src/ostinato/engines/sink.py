@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ostinato import memory
-from ostinato.compiler import interpret
+from ostinato.compiler import gemm, interpret
 from ostinato.compiler.graph import Graph, Node
 from ostinato.compiler.sink import PASSED
 from ostinato.engines.hoist import Sums
@@ -59,9 +58,9 @@ class Sink:
         found: Tensor | None = None
         for value, weight, terms in self._products(passed, values):
             if terms[0].value == PASSED:
-                found = torch.mm(grad, weight, out=memory.empty(passed, grad.shape[0], weight.shape[1]))
+                found = gemm.linear(grad, weight.t())
             elif terms[0].value in into.wanted:
-                into.add(terms[0].value, torch.mm(grad, weight))
+                into.add(terms[0].value, gemm.linear(grad, weight.t()))
             if any(t.weight in into.wanted for t in terms):
                 product = torch.mm(grad.t(), value)
                 for t in terms:

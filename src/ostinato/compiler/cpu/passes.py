@@ -15,6 +15,10 @@ from ostinato.compiler.graph import Node
 NEUTRAL = {"sum": -0.0, "amax": float("-inf"), "amin": float("inf")}
 JOIN = {"sum": "add", "amax": "maximum", "amin": "minimum"}
 
+SHORT = 1024
+"""Bytes of a row up to which a pass asks for the next one. Longer rows the processor sees coming by itself, and all
+that a pass reads of one would drive out the row it is at."""
+
 
 class Passes:
     """Writes stages of the kind :class:`Rows`."""
@@ -52,7 +56,8 @@ class Passes:
         full, rest = divmod(phase.width, vector.lanes)
         sums = [self._accumulator(node, vector) for node in phase.reductions]
 
-        ahead = self.elementwise.ahead(phase.body, pointers, jump)
+        near = self.frame.apart or phase.width * self.frame.vector.bytes <= SHORT
+        ahead = self.elementwise.ahead(phase.body, pointers, jump) if near else []
 
         def work(at: str, left: int) -> None:
             self.elementwise.prefetch(ahead, at)
