@@ -62,4 +62,4 @@ def test_the_bytes_of_a_linear_recurrences_pass(load) -> None:
     assert made["training"].moved == passes.Moved(2 * one + 4 * one, one + 2 * one)
     for what in made.values():
         what.run()
-        passes.plain(what.moved, True)()
+        passes.plain(what.moved)()
