@@ -34,10 +34,7 @@ BY_RULE = {
     "native": Choice("native", "the cell's step is compiled"),
 }
 NOT_TORCHS = "is not one of torch's own cells, or has options that those have not"
-KEEPS_ALL = "torch's fused kernels keep every step, and recompute='chunks' asks for less"
 OWN = Choice("native", "the cell's step is compiled; short and small calls run in torch's fused kernel")
-
-
 KEEPS_ALL = "torch's fused kernels keep every step for the backward, and recompute='chunks' asks not to"
 
 
