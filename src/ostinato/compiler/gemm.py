@@ -1,8 +1,10 @@
-"""Large matrix products outside the loop, by whichever of torch's two libraries is the faster on this processor.
+"""Large matrix products outside the loop, by whoever is the fastest on this processor.
 
-``torch.mm`` asks MKL. On an EPYC with AVX-512 (2 threads, float32) it comes to 130 to 175 GFLOP/s, where oneDNN, which
-torch has too, comes to 180 to 200: from some width on, and while the result is small enough that the memory it is
-written to, oneDNN's own choice, has been written before.
+``torch.mm`` asks MKL, whose kernels for other makers' processors are narrower. On an EPYC with AVX-512 (2 threads,
+float32) it comes to 130 to 175 GFLOP/s in a product of inputs, where oneDNN, which torch has too, comes to 180 to 200:
+from some width on, and while the result is small enough that the memory it is written to, oneDNN's own choice, has
+been written before. In a weight's gradient, a sum over all steps, MKL comes to 110 to 160, oneDNN to less, and a
+function of our own to 160 to 200 (``cpu/outer.py``).
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ import torch
 from torch import Tensor
 
 from ostinato import memory
+from ostinato.compiler.cpu import outer
 
 WIDE = 128
 """Columns of both sides from which oneDNN is the faster."""
 
 WORK = 50_000_000
 """Multiply-adds from which it is: it rearranges the weights at every call."""
+
+SUMMED = 1_000_000
+"""Multiply-adds of a sum over steps from which our own function is the faster."""
 
 RECYCLED = 2**25
 """Bytes of the result up to which malloc hands out memory that was written before; larger results go into the pool."""
@@ -35,21 +41,32 @@ def linear(value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         and value.dtype == torch.float32
         and value.device.type == "cpu"
     )
-    if suits and onednn_is_faster() and torch._C._get_mkldnn_enabled():
+    if suits and mkl_is_narrow() and _has_onednn() and torch._C._get_mkldnn_enabled():
         made: Tensor = torch.ops.mkldnn._linear_pointwise(value, weight, bias, "none", [], "")
         return made
     out = memory.empty(value, rows, columns)
     return torch.mm(value, weight.t(), out=out) if bias is None else torch.addmm(bias, value, weight.t(), out=out)
 
 
+def over_rows(left: Tensor, right: Tensor) -> Tensor:
+    """``left.T @ right``, a weight's gradient: (N, O) and (N, K) → (O, K)."""
+    work = left.shape[0] * left.shape[1] * right.shape[1]
+    if work >= SUMMED and left.dtype in outer.ELEMENT and left.device.type == "cpu" and mkl_is_narrow():
+        return outer.over_rows(left, right)
+    return torch.mm(left.t(), right)
+
+
 @cache
-def onednn_is_faster() -> bool:
+def mkl_is_narrow() -> bool:
     """Whether MKL takes its narrower kernels here: on another maker's processor that has AVX-512."""
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available()):
-        return False
-    if not hasattr(torch.ops.mkldnn, "_linear_pointwise") or torch.backends.cpu.get_cpu_capability() != "AVX512":
+    if not torch.backends.mkl.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     return _maker() not in ("GenuineIntel", "")
+
+
+@cache
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _maker() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ostinato.compiler import gemm
 from ostinato.compiler.program import Loop, Ran, WeightGradient
 from ostinato.compiler.reference import previous_parts
 
@@ -51,7 +52,7 @@ def _sum(pairs: Sequence[Pair], weight: Tensor) -> Tensor:
         if weight.dim() == 2:
             a = grad.reshape(-1, weight.shape[0])
             b = value.reshape(-1, weight.shape[1])
-            total = torch.mm(a.t(), b) if total is None else total.addmm_(a.t(), b)
+            total = gemm.over_rows(a, b) if total is None else total.addmm_(a.t(), b)
         else:
             a = grad.reshape(grad.shape[0], weight.shape[0], -1)
             b = value.reshape(value.shape[0], weight.shape[0], -1)

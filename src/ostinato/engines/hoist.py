@@ -79,7 +79,7 @@ class Affine:
         if self.value in into.wanted:
             into.add(self.value, gemm.linear(grad, part.t()))
         if self.weight in into.wanted:
-            product = torch.mm(grad.t(), value)
+            product = gemm.over_rows(grad, value)
             if self.start is not None:
                 whole = torch.zeros_like(weight)
                 whole[self.start : self.stop] = product

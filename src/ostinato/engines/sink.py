@@ -62,7 +62,7 @@ class Sink:
             elif terms[0].value in into.wanted:
                 into.add(terms[0].value, gemm.linear(grad, weight.t()))
             if any(t.weight in into.wanted for t in terms):
-                product = torch.mm(grad.t(), value)
+                product = gemm.over_rows(grad, value)
                 for t in terms:
                     part = product[:, t.first : t.first + t.width]
                     into.add(t.weight, part if t.sign > 0 else part.neg())

@@ -18,12 +18,11 @@ from ostinato.compiler.cpu import jit, threads
 from ostinato.compiler.cpu.emit import emit
 from ostinato.compiler.cpu.flat import flatten
 from ostinato.compiler.cpu.layout import Buffer, Layout
+from ostinato.compiler.cpu.outer import ELEMENT
 from ostinato.compiler.cpu.schedule import Schedule, describe, schedule
 from ostinato.compiler.cpu.targets import Target, host
 from ostinato.compiler.graph import Graph, dumps
 from ostinato.compiler.interpret import POINTWISE
-
-ELEMENT = {torch.float32: "float", torch.float64: "double"}
 
 
 @dataclass(frozen=True)
