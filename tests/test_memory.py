@@ -149,7 +149,7 @@ def test_after_a_fork_each_process_has_its_own() -> None:
 
 
 @pooled
-@pytest.mark.parametrize("name", ["lstm", "gru", "min-gru", "layer-norm-lstm"])
+@pytest.mark.parametrize("name", ["lstm", "min-gru"])
 def test_results_stay_while_the_layer_is_called_again(name) -> None:
     """The first call's output, gradients and saved values, beside the same layer's in the loop engine."""
     layer = ostinato.Recurrent(name, 16, 128, bidirectional=True, engine="native", dtype=torch.float64)
@@ -168,10 +168,10 @@ def test_results_stay_while_the_layer_is_called_again(name) -> None:
 
 @pooled
 def test_a_layers_calls_need_no_more_blocks_than_the_first() -> None:
-    layer = ostinato.LSTM(8, 128, 2, engine="native")
-    x = torch.randn(200, 128, 8)
+    layer = ostinato.LSTM(8, 64, 2, engine="native")
+    x = torch.randn(300, 128, 8)
     waiting = []
-    for _ in range(12):
+    for _ in range(5):
         layer(x)[0].sum().backward()
         waiting.append(memory.idle())
     assert 0 < waiting[0] <= waiting[1] == waiting[-1], waiting
