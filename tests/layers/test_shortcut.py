@@ -1,4 +1,4 @@
-"""The short way of a repeated inference call: the same numbers, and never anything stale."""
+"""The short way of a repeated call: the same numbers and gradients, and never anything stale."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ def same(mine, theirs):
     torch.testing.assert_close(mine[1], theirs[1])
 
 
+def found(layer, grads=False):
+    with torch.set_grad_enabled(grads):
+        return shortcut.find(layer) is not None
+
+
 def walk_in(layer, x, times=3):
     """Call it until the short way is there."""
     with torch.no_grad():
@@ -43,7 +48,7 @@ def walk_in(layer, x, times=3):
 def test_the_same_numbers(kind, layers):
     layer, x = make(kind, num_layers=layers)
     walk_in(layer, x)
-    assert shortcut.find(layer) is not None
+    assert found(layer)
     for other in (x, torch.randn(7, 3, 6), torch.randn(7, 3, 6)):
         same(layer(other), expected(layer, other))
 
@@ -87,7 +92,7 @@ def test_other_shapes_dtypes_and_forms():
 def test_gradients_modes_and_other_engines_go_the_long_way():
     layer, x = ostinato.ChoGRU(6, 5), torch.randn(7, 3, 6)
     walk_in(layer, x)
-    assert shortcut.find(layer) is not None
+    assert found(layer)
     layer(x)[0].sum().backward()
     assert layer.weight_hh_l0.grad is not None
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -122,7 +127,7 @@ class Scaled(ostinato.Cell):
 def test_a_changed_attribute_class_or_mode_is_noticed(monkeypatch):
     layer, x = ostinato.Recurrent(Scaled, 6, 5), torch.randn(7, 3, 6)
     walk_in(layer, x)
-    assert shortcut.find(layer) is not None
+    assert found(layer)
     layer.slots[0].template.scale = 0.25
     same(layer(x), expected(layer, x))
     walk_in(layer, x)

@@ -23,7 +23,7 @@ def weight_gradient(weight: WeightGradient, loop: Loop, ran: Ran, made: Mapping[
     Returns:
         (N, K) or (h, N, K), as the weight.
     """
-    return _sum(_operands(weight, loop, ran, made), loop.params[weight.param])
+    return over_parts(_operands(weight, loop, ran, made), loop.params[weight.param].shape)
 
 
 def _operands(weight: WeightGradient, loop: Loop, ran: Ran, made: Mapping[str, Tensor]) -> list[Pair]:
@@ -44,18 +44,25 @@ def _by_sequence(loop: Loop, grad: Tensor, constant: Tensor) -> Pair:
     return grad, torch.cat([constant[:size] for size in loop.batch_sizes.tolist()])
 
 
-def _sum(pairs: Sequence[Pair], weight: Tensor) -> Tensor:
+def over_parts(pairs: Sequence[Pair], shape: Sequence[int]) -> Tensor:
+    """The sum of the products of (gradients, values), (N, O) and (N, K) each → (O, K), or (h, O, K).
+
+    The largest part comes first: what is added to it is the little that the other parts have.
+    """
     total: Tensor | None = None
-    for grad, value in pairs:
+    for grad, value in sorted(pairs, key=_rows, reverse=True):
         if grad.shape[0] == 0:
             continue
-        if weight.dim() == 2:
-            a = grad.reshape(-1, weight.shape[0])
-            b = value.reshape(-1, weight.shape[1])
+        if len(shape) == 2:
+            a, b = grad.reshape(-1, shape[0]), value.reshape(-1, shape[1])
             total = gemm.over_rows(a, b) if total is None else total.addmm_(a.t(), b)
         else:
-            a = grad.reshape(grad.shape[0], weight.shape[0], -1)
-            b = value.reshape(value.shape[0], weight.shape[0], -1)
+            a = grad.reshape(grad.shape[0], shape[0], -1)
+            b = value.reshape(value.shape[0], shape[0], -1)
             made = torch.einsum("bhn,bhk->hnk", a, b)
             total = made if total is None else total + made
-    return torch.zeros_like(weight) if total is None else total
+    return pairs[0][0].new_zeros(shape) if total is None else total
+
+
+def _rows(pair: Pair) -> int:
+    return pair[0].shape[0]

@@ -80,18 +80,27 @@ def gradients(
         output, finals = run(plan, geometry, tensors)
         made = [output, *(f for final in finals for f in final)]
         flowing = [grad_output, *(g for grads in grad_finals for g in grads)]
-        pairs = [
-            (m, g.reshape(m.shape)) for m, g in zip(made, flowing, strict=True) if g is not None and m.requires_grad
-        ]
-        asked = [n for n, flag in enumerate(wanted) if flag]
-        found = torch.autograd.grad(
-            [m for m, _ in pairs],
-            [tensors[n] for n in asked],
-            [g for _, g in pairs],
-            create_graph=True,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        return differentiate(made, flowing, tensors, wanted)
+
+
+def differentiate(
+    made: Sequence[Tensor], flowing: Sequence[Tensor | None], tensors: Sequence[Tensor], wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """The gradients of ``tensors`` where ``wanted``, so that they can be differentiated again.
+
+    Args:
+        flowing: the gradient of each of ``made``, of as many elements, or None.
+    """
+    pairs = [(m, g.reshape(m.shape)) for m, g in zip(made, flowing, strict=True) if g is not None and m.requires_grad]
+    asked = [n for n, flag in enumerate(wanted) if flag]
+    found = torch.autograd.grad(
+        [m for m, _ in pairs],
+        [tensors[n] for n in asked],
+        [g for _, g in pairs],
+        create_graph=True,
+        allow_unused=True,
+        materialize_grads=True,
+    )
     grads: list[Tensor | None] = [None] * len(tensors)
     for n, grad in zip(asked, found, strict=True):
         grads[n] = grad

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -93,6 +93,12 @@ class Compiled:
             made[name] if passed is None else named[passed]
             for name, passed in zip(self.params, self.passed, strict=True)
         ]
+
+    def asked(self, names: Set[str]) -> frozenset[str]:
+        """What of the loop's inputs needs a gradient, if ``names`` do."""
+        reads = self.hoist.reads
+        inputs = (*self.streams, *self.constants, *self.program.states, *self.loop_params)
+        return frozenset(n for n in inputs if (n in names if n not in reads else not reads[n].isdisjoint(names)))
 
     @property
     def keeps_nothing(self) -> bool:

@@ -36,16 +36,13 @@ class RunLayer(torch.autograd.Function):
         wanted = ctx.needs_input_grad[2:]
         saved = ctx.saved_tensors
         tensors, kept = saved[: ctx.count], saved[ctx.count :]
-        finals, place = [], 1
-        for compiled in plan.directions:
-            finals.append(grads[place : place + len(compiled.program.states)])
-            place += len(compiled.program.states)
         if all(g is None for g in grads):
             return (None,) * (2 + ctx.count)
+        first, finals = sorted_out(plan, grads)
         with one_precision():
             if must_be_seen(grads):
-                return (None, None, *again.gradients(plan, geometry, tensors, grads[0], finals, wanted))
-            return (None, None, *_backward(plan, geometry, tensors, kept, grads[0], finals, wanted))
+                return (None, None, *again.gradients(plan, geometry, tensors, first, finals, wanted))
+            return (None, None, *_backward(plan, geometry, tensors, kept, first, finals, wanted))
 
 
 def _backward(
@@ -63,6 +60,13 @@ def _backward(
     if grad is not None:
         grad = flat(grad, geometry)
     return passes.backward(plan, geometry, tensors, output, kept, grad, finals, wanted)
+
+
+def sorted_out(plan: Plan, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, list[list[Tensor | None]]]:
+    """The gradient of the output, and those of each direction's final states, as numbers: a kernel reads memory."""
+    first, *rest = (g.resolve_neg() if g is not None and g.is_neg() else g for g in grads)
+    flowing = iter(rest)
+    return first, [[next(flowing) for _ in compiled.program.states] for compiled in plan.directions]
 
 
 def must_be_seen(grads: Sequence[Tensor | None]) -> bool:

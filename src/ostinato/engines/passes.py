@@ -168,7 +168,7 @@ def _run_backward(
     finals = [
         dict(zip(c.program.states, grads, strict=True)) for c, grads in zip(plan.directions, grad_finals, strict=True)
     ]
-    asked = [_asked(c, names) for c, names in zip(plan.directions, wants, strict=True)]
+    asked = [c.asked(names) for c, names in zip(plan.directions, wants, strict=True)]
     if plan.same:
         return plan.directions[0].kernel(dtype).backward(loops, rans, grad_output, finals, set().union(*asked))
     widths = [c.program.forward.outputs["output"].width for c in plan.directions]
@@ -177,13 +177,6 @@ def _run_backward(
         c.kernel(dtype).backward([loop], [ran], part, [final], names)[0]
         for c, loop, ran, part, final, names in zip(plan.directions, loops, rans, parts, finals, asked, strict=True)
     ]
-
-
-def _asked(compiled: Compiled, names: set[str]) -> set[str]:
-    """What of the loop's inputs needs a gradient, if ``names`` do."""
-    reads = compiled.hoist.reads
-    inputs = (*compiled.streams, *compiled.constants, *compiled.program.states, *compiled.loop_params)
-    return {n for n in inputs if (n in names if n not in reads else not reads[n].isdisjoint(names))}
 
 
 def _flagged(compiled: Compiled, place: tuple[int, int, int], wanted: Sequence[bool]) -> set[str]:

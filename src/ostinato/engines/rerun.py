@@ -21,7 +21,7 @@ from torch import Tensor
 from ostinato.engines import again, passes
 from ostinato.engines.chunks import Chunk, cut
 from ostinato.engines.compiled import Plan
-from ostinato.engines.function import flat, must_be_seen, one_precision, shaped
+from ostinato.engines.function import flat, must_be_seen, one_precision, shaped, sorted_out
 from ostinato.engines.hoist import Geometry
 
 
@@ -50,14 +50,11 @@ class RunChunks(torch.autograd.Function):
         tensors, borders = saved[: ctx.count], saved[ctx.count :]
         if all(g is None for g in grads):
             return (None,) * (2 + ctx.count)
-        finals, place = [], 1
-        for compiled in plan.directions:
-            finals.append(grads[place : place + len(compiled.program.states)])
-            place += len(compiled.program.states)
+        first, finals = sorted_out(plan, grads)
         with one_precision():
             if must_be_seen(grads):
-                return (None, None, *again.gradients(plan, geometry, tensors, grads[0], finals, wanted))
-            return (None, None, *_gradients(plan, geometry, tensors, borders, grads[0], finals, wanted))
+                return (None, None, *again.gradients(plan, geometry, tensors, first, finals, wanted))
+            return (None, None, *_gradients(plan, geometry, tensors, borders, first, finals, wanted))
 
 
 def _forward(

@@ -284,13 +284,13 @@ class Recurrent(WithAdditions, between.WithConnections):
             done = opaque.run(self, input, hx, lengths, condition, streams)
             if done is not None:
                 return done
-        elif hx is None and lengths is None and condition is None and not streams and not torch.is_grad_enabled():
-            return self._infer(input)
+        elif hx is None and lengths is None and condition is None and not streams:
+            return self._alone(input)
         _, output, state = self._run(input, hx, lengths, condition, streams, None)
         return output, state
 
-    def _infer(self, input: Any) -> tuple[Any, Any]:
-        """A call of nothing but an input, without gradients: the short way if there is one."""
+    def _alone(self, input: Any) -> tuple[Any, Any]:
+        """A call of nothing but an input: the short way if there is one."""
         way = shortcut.find(self)
         done = None if way is None else way.run(self, input)
         if done is not None:

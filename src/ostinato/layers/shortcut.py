@@ -1,4 +1,4 @@
-"""The short way through a layer for a call like the last one: inference on a plain tensor, and nothing has changed.
+"""The short way through a layer for a call like the last one: a plain tensor and no states, and nothing has changed.
 
 An ordinary call looks at everything a caller may have meant: a fifth of a short sequence's time in torch's own layers,
 and more here, where steps are guarded. The short way is taken only where all of that was looked at before, and what
@@ -20,19 +20,20 @@ from torch.nn.utils import parametrize
 from ostinato.cells import binding
 from ostinato.cells.cell import Cell
 from ostinato.compiler.cpu import threads
-from ostinato.compiler.cpu.standing import Standing
 from ostinato.compiler.guard import Guard
-from ostinato.compiler.kernel import Kernel
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import choose, known, native
-from ostinato.engines.compiled import Compiled, Plan, plan_of
+from ostinato.engines import choose, known, native, prepared
+from ostinato.engines.compiled import Compiled
+from ostinato.engines.prepared import Prepared, RunPrepared
 from ostinato.layers import between
 
 if TYPE_CHECKING:
     from ostinato.layers.recurrent import Recurrent
 
-_ways: WeakKeyDictionary[Recurrent, Way] = WeakKeyDictionary()
-_seen: WeakKeyDictionary[Recurrent, torch.Size] = WeakKeyDictionary()
+_ways: dict[bool, WeakKeyDictionary[Recurrent, Way]] = {False: WeakKeyDictionary(), True: WeakKeyDictionary()}
+"""The way of each layer without and with gradients."""
+
+_seen: dict[bool, WeakKeyDictionary[Recurrent, torch.Size]] = {False: WeakKeyDictionary(), True: WeakKeyDictionary()}
 
 SMALL = 200_000_000
 """Multiply-adds of a call, some milliseconds, beyond which the long way does not show."""
@@ -55,23 +56,24 @@ class _Layer:
     attributes: tuple[dict[str, Any], int]
     own: list[Named]
     tensors: list[Tensor]
-    compiled: Compiled | None
-    """What makes the loop's params of the tensors; None where they are the tensors themselves."""
-    reads: list[int]
-    standing: Standing
-    width: int
-    states: tuple[int, ...]
+    prepared: Prepared
 
 
 class Way:
     """What was found when a layer was last called, and what must still hold to go the short way."""
 
-    def __init__(self, layer: Recurrent, input: Tensor, plans: list[Plan], asked: str) -> None:
+    def __init__(self, layer: Recurrent, input: Tensor, programs: list[Compiled], asked: str, learns: bool) -> None:
         self.shape, self.dtype = input.shape, input.dtype
-        self.asked = asked
+        self.asked, self.learns = asked, learns
         self.options = _options(layer)
         self.threads = threads.most()
-        self.layers = [_prepare(layer, k, plan, self.shape, self.dtype) for k, plan in enumerate(plans)]
+        steps, rows, width = input.transpose(0, 1).shape if layer.batch_first else input.shape
+        self.layers = []
+        for k, compiled in enumerate(programs):
+            self.layers.append(
+                _prepare(layer, k, compiled, Prepared(compiled, input.dtype, steps, rows, width, learns))
+            )
+            width = self.layers[k].prepared.shape.output
         self.taken = threading.Lock()
 
     def run(self, layer: Recurrent, input: Tensor) -> tuple[Tensor, Any] | None:
@@ -87,6 +89,7 @@ class Way:
             or _options(layer) != self.options
             or threads.most() != self.threads
             or _watched()
+            or (self.learns and hooked())
         ):
             return None
         for one in self.layers:
@@ -101,65 +104,70 @@ class Way:
             self.taken.release()
 
     def _run(self, layer: Recurrent, x: Tensor) -> tuple[Tensor, Any]:
-        steps, rows, _ = self.shape
-        count = len(self.layers)
-        finals = [torch.empty(count, rows, width, dtype=self.dtype) for width in self.layers[0].states]
+        x = x.transpose(0, 1).contiguous() if layer.batch_first else x
+        finals = []
         for k, one in enumerate(self.layers):
-            output = torch.empty(steps, rows, one.width, dtype=self.dtype)
-            own = finals if count == 1 else [final[k] for final in finals]
-            params = one.tensors if one.compiled is None else one.compiled.prepare(one.tensors)
-            one.standing.run(x, output, own, [params[n].contiguous() for n in one.reads])
+            given = one.prepared.given(one.tensors)
+            if self.learns:
+                output, *final = RunPrepared.apply(one.prepared, x, *given)
+            else:
+                output, final, _ = one.prepared.forward(x, given)
+            finals.append(final)
             x = between.join(layer, k, x, output)
-        return x, finals[0] if len(finals) == 1 else tuple(finals)
+        state = finals[0] if len(finals) == 1 else [torch.cat(own) for own in zip(*finals, strict=True)]
+        return x.transpose(0, 1) if layer.batch_first else x, state[0] if len(state) == 1 else tuple(state)
 
 
 def find(layer: Recurrent) -> Way | None:
-    """The way of the last call that had one."""
-    return _ways.get(layer)
+    """The way of the last call that had one, of those with gradients or of those without."""
+    return _ways[torch.is_grad_enabled()].get(layer)
 
 
 def remember(layer: Recurrent, input: Any) -> None:
     """After an ordinary call of a shape that was called before: keep what makes the next one short, if it can be."""
-    _ways.pop(layer, None)
+    grads = torch.is_grad_enabled()
+    _ways[grads].pop(layer, None)
     if type(input) is not Tensor or input.dim() != 3 or not input.is_contiguous() or not _plain(layer):
         return
-    seen, _seen[layer] = _seen.get(layer), input.shape
+    seen, _seen[grads][layer] = _seen[grads].get(layer), input.shape
     if seen != input.shape or 0 in input.shape or layer.choose(input).engine != "native":
         return
+    learns = grads and (input.requires_grad or any(p.requires_grad for p in layer.parameters()))
+    if grads and (not learns or hooked()):
+        return
     try:
-        plans = [_plan(layer, slots[0], input.dtype) for slots in layer._slots]
+        programs = [_program(layer, slots[0], input.dtype, learns) for slots in layer._slots]
     except Refused:
         return
-    if not all(_fits(plan) for plan in plans):
+    if not all(prepared.fits(compiled, input.dtype) for compiled in programs):
         return
-    kernels = [plan.directions[0].kernel(input.dtype) for plan in plans]
-    if not all(isinstance(kernel, Kernel) for kernel in kernels):
-        return
-    work = sum(k.machine(False).about.work for k in kernels if isinstance(k, Kernel))
-    if work * input.shape[0] * input.shape[1] <= SMALL:
-        _ways[layer] = Way(layer, input, plans, choose.asked(layer.engine))
+    if sum(map(_work, programs)) * input.shape[0] * input.shape[1] <= SMALL:
+        _ways[grads][layer] = Way(layer, input, programs, choose.asked(layer.engine), learns)
 
 
-def _plan(layer: Recurrent, slot: binding.Slot, dtype: torch.dtype) -> Plan:
+def hooked() -> bool:
+    """Whether what is saved for a backward goes through hooks: a checkpoint counts that it is the same every time."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def _program(layer: Recurrent, slot: binding.Slot, dtype: torch.dtype, learns: bool) -> Compiled:
     cell = binding.bind(slot, layer)
-    compiled = native.ready(slot.template, cell, known.Signature(cell.input_size, dtype, (), (), False))
-    return plan_of((compiled,), (), ())
+    return native.ready(slot.template, cell, known.Signature(cell.input_size, dtype, (), (), learns))
+
+
+def _work(compiled: Compiled) -> int:
+    """Multiply-adds of a row and step."""
+    return sum(n.width * n.inputs[0].shape[-1] for n in compiled.program.forward.nodes() if n.op == "linear")
 
 
 def _plain(layer: Recurrent) -> bool:
     dropping = layer.dropout > 0 and layer.training and layer.num_layers > 1
     dropping |= bool(layer._weight_drops) and layer.training
-    unlike = layer.batch_first or layer.bidirectional or layer.training not in layer._pure_in
-    unlike |= layer.acting() is not None
+    unlike = layer.bidirectional or (torch.is_grad_enabled() and layer._recompute != "none")
+    unlike |= layer.training not in layer._pure_in or layer.acting() is not None
     if unlike or dropping or layer.state_shape.per_layer or layer.initial_state != "zeros":
         return False
     return all(_as_it_is(layer, slots[0]) for slots in layer._slots)
-
-
-def _fits(plan: Plan) -> bool:
-    one = plan.directions[0]
-    whole = not one.hoist.reads and one.sink is None
-    return not plan.streams and not plan.constants and one.plain and whole
 
 
 def _as_it_is(layer: Recurrent, slot: binding.Slot) -> bool:
@@ -175,7 +183,8 @@ def _as_it_is(layer: Recurrent, slot: binding.Slot) -> bool:
 def _options(layer: Recurrent) -> tuple[Any, ...]:
     """What of a layer may be assigned to after it was made, and changes what a call does."""
     own = layer.__dict__
-    return own["training"], own["_additions"], own["dropout"], own["batch_first"], own.get("initial_state")
+    names = ("training", "_additions", "dropout", "batch_first", "_recompute", "initial_state")
+    return tuple(map(own.get, names))
 
 
 def _own(layer: Recurrent, slot: binding.Slot) -> list[Named]:
@@ -204,26 +213,8 @@ def _watched() -> bool:
     return native.why_not_now() is not None or torch._C._len_torch_function_stack() > 0
 
 
-def _prepare(layer: Recurrent, k: int, plan: Plan, shape: torch.Size, dtype: torch.dtype) -> _Layer:
-    compiled: Compiled = plan.directions[0]
-    kernel = compiled.kernel(dtype)
-    assert isinstance(kernel, Kernel)
+def _prepare(layer: Recurrent, k: int, compiled: Compiled, ready: Prepared) -> _Layer:
     slot = layer._slots[k][0]
     cell = binding.bind(slot, layer)
     tensors, attributes = native.tensors_of_cell(cell, compiled), slot.template.__dict__
-    machine = kernel.machine(False)
-    width = machine.layout.buffers["output"].width
-    sizes = dict(zip(compiled.program.states, cell.state_sizes, strict=True))
-    standing = Standing(machine, shape[0], shape[1], cell.input_size, sizes, compiled.params)
-    return _Layer(
-        cell,
-        Guard.of(cell),
-        (attributes, len(attributes)),
-        _own(layer, slot),
-        tensors,
-        None if compiled.passed == compiled.tensors else compiled,
-        standing.params,
-        standing,
-        width,
-        cell.state_sizes,
-    )
+    return _Layer(cell, Guard.of(cell), (attributes, len(attributes)), _own(layer, slot), tensors, ready)

@@ -1,8 +1,8 @@
-"""A forward call prepared once for one shape: memory and words stay, only addresses change from call to call."""
+"""A loop's call prepared once for one shape: memory and words stay, only addresses change from call to call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -12,54 +12,55 @@ from ostinato.compiler.cpu.machine import Machine
 
 
 class Standing:
-    """One layer in one direction over full sequences, from zero states, with nothing kept for a backward.
+    """One direction over full sequences, from states of zeros: words, and the memory within the call.
 
-    Not for two threads at once: who runs it sees to that.
+    Before :attr:`go` is called, ``words`` must hold the address of every buffer that is not the loop's own: streams,
+    params, and where final states are wanted, :meth:`final`. Not for two threads at once: who runs it sees to that.
 
     Args:
-        machine: the forward loop's code.
+        machine: the loop's code.
         steps, rows: T and B.
-        x_width: I.
-        states: the width of each state by name.
-        params: the names of what the loop reads, in the order :meth:`run` gets them.
+        strides: of each stream, the elements from one row to the next.
+        descending: from the last step to the first.
+
+    Attributes:
+        words: what the code is told; ``index`` says which word is which.
+        zeros: what states begin with, and a row of zeros for whatever needs one.
     """
 
     def __init__(
-        self, machine: Machine, steps: int, rows: int, x_width: int, states: Mapping[str, int], params: Sequence[str]
+        self, machine: Machine, steps: int, rows: int, strides: Mapping[str, int], descending: bool = False
     ) -> None:
-        index, dtype = machine.layout.words, machine.dtype
-        total = steps * rows
-        call = Call(machine, steps, rows, None, total, descending=False)
-        width = machine.layout.buffers["output"].width
-        like = torch.empty(0, dtype=dtype)
-        call.streams({"output": like.new_empty(1, width).expand(total, width)})
-        call.values[index["output.stride"]] = width
-        if "x" in index:
-            call.values[index["x.stride"]] = x_width
-        call.states({name: like.new_zeros(rows, size) for name, size in states.items()})
+        self.index = index = machine.layout.words
+        self._odd = steps % 2
+        self._call = call = Call(machine, steps, rows, None, steps * rows, descending)
+        for name, stride in strides.items():
+            if name in index:
+                call.values[index[name] + 1] = stride
+        widest = max(buffer.width for buffer in machine.layout.buffers.values())
+        self.zeros = torch.zeros(rows, widest, dtype=machine.dtype)
+        for name, buffer in machine.layout.buffers.items():
+            if buffer.kind == "flip" and not buffer.pair:
+                call.states({name: self.zeros.flatten()[: rows * buffer.width].view(rows, buffer.width)})
+            elif buffer.kind == "previous":
+                call.values[index[f"{name}.initial"]] = self.zeros.data_ptr()
         number = number_of_threads(machine, steps, rows, 1)
         call.prepare(number)
         words = call.words
         assert words is not None
-        words[index["around"]] = 0  # The output of a later call may not be aligned.
-        self._call, self._words = call, words
-        side = 1 + steps % 2
-        self._x = index.get("x")
-        self._output = index["output"]
-        self._finals = [index[f"{name}.initial"] + side for name in states]
-        self._params = [index[name] for name in params if name in index]
-        self.params = [n for n, name in enumerate(params) if name in index]
-        """Which of the params the loop reads."""
-        self._go = machine.function.standing(words, number)
+        words[index["around"]] = 0  # The buffers of a later call may not be aligned.
+        self.words = words
+        self.go = machine.function.standing(words, number)
 
-    def run(self, x: Tensor, output: Tensor, finals: Sequence[Tensor], params: Sequence[Tensor]) -> None:
-        """Run on these tensors, all contiguous: x (T·B·I), the output, each final state, the params it reads."""
-        words = self._words
-        if self._x is not None:
-            words[self._x] = x.data_ptr()
-        words[self._output] = output.data_ptr()
-        for at, final in zip(self._finals, finals, strict=True):
-            words[at] = final.data_ptr()
-        for at, param in zip(self._params, params, strict=True):
-            words[at] = param.data_ptr()
-        self._go()
+    def final(self, state: str) -> int:
+        """Which word holds the address that the state after the last step is written to."""
+        return self.index[f"{state}.initial"] + 1 + self._odd
+
+    def clear_sums(self) -> None:
+        """The loop adds to what is there."""
+        if self._call.sums is not None:
+            self._call.sums.zero_()
+
+    def summed(self, name: str) -> Tensor:
+        """A sum over steps and rows, of all threads' parts."""
+        return self._call.summed(name)
