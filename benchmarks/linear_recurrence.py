@@ -29,7 +29,7 @@ from ostinato.compiler.cpu.machine import Machine as Code
 from ostinato.compiler.kernel import Kernel
 from ostinato.compiler.program import Loop
 from ostinato.engines import known, native
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 from report import Report, Verdict
 from timing import Machine, contest
 from work import Shape

@@ -76,15 +76,35 @@ COMPOSITE: dict[str, Callable[..., Tensor]] = {
 """Pointwise operations that are differentiated as torch does it, and then expanded (``expand.py``)."""
 
 
-def run(graph: Graph, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Evaluate a graph. Values with rows come as (rows, *shape), others as (*shape)."""
+Multiply = Callable[[Tensor, Tensor], Tensor]
+"""(N, K) values and a weight (O, K) → ``value @ weight.T``."""
+
+
+def run(graph: Graph, values: Mapping[str, Tensor], multiply: Multiply | None = None) -> dict[str, Tensor]:
+    """Evaluate a graph. Values with rows come as (rows, *shape), others as (*shape).
+
+    Args:
+        multiply: who makes the products that :func:`is_large` speaks of, if not torch.
+    """
     rows = next((v.shape[0] for n, v in values.items() if graph.inputs[n].rows), 0)
     like = next((v for v in values.values() if v.is_floating_point()), torch.empty(0))
     done: dict[int, Any] = {id(node): values[name] for name, node in graph.inputs.items() if name in values}
     for node in graph.nodes():
         if id(node) not in done and node.op != "input":
-            done[id(node)] = evaluate(node, tuple(done[id(i)] for i in node.inputs), rows, like)
+            inputs = tuple(done[id(i)] for i in node.inputs)
+            if multiply is not None and is_large(node):
+                done[id(node)] = multiply(inputs[0], _rows_of(node, inputs[1]))
+            else:
+                done[id(node)] = evaluate(node, inputs, rows, like)
     return {name: _full(done[id(node)], node, rows, like) for name, node in graph.outputs.items()}
+
+
+def is_large(node: Node) -> bool:
+    """Whether a node multiplies rows of numbers by one weight."""
+    if node.op != "linear":
+        return False
+    value, weight = node.inputs
+    return value.rows and len(value.shape) == 1 and not weight.rows and len(weight.shape) == 2
 
 
 def _full(value: Any, node: Node, rows: int, like: Tensor) -> Tensor:
@@ -144,11 +164,15 @@ def _dtype(node: Node, like: Tensor) -> torch.dtype:
 
 def _linear(node: Node, value: Tensor, weight: Tensor) -> Tensor:
     """``value @ weight.T``; ``start``, ``stop``: with these rows of the weight only."""
-    attrs = dict(node.attrs)
-    weight = weight[..., attrs.get("start") : attrs.get("stop"), :]
+    weight = _rows_of(node, weight)
     if weight.dim() == 2:
         return F.linear(value, weight)
     return torch.einsum("bhk,hnk->bhn", value, weight)
+
+
+def _rows_of(node: Node, weight: Tensor) -> Tensor:
+    attrs = dict(node.attrs)
+    return weight[..., attrs.get("start") : attrs.get("stop"), :] if attrs else weight
 
 
 def _linear_t(node: Node, value: Tensor, weight: Tensor) -> Tensor:

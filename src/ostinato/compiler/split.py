@@ -1,8 +1,9 @@
 """One traced step, cut in three: parameters only, all time steps at once, and the loop.
 
-What reads no row is prepared once a call. A product, a reduction or a normalisation that no state reaches is hoisted:
-done for all steps at once, where it is one large operation. What is left is the loop; elementwise work on x or a
-stream stays in it, where it costs no memory.
+What reads no row is prepared once a call. A product that no state reaches is hoisted: done for all steps at once, where
+it is one large operation. What is left is the loop; elementwise work on x or a stream stays in it, where it costs no
+memory, and so do a reduction and a normalisation, which read a row that is near. Only a loop without products, one
+pass over memory, leaves them to what comes before it.
 """
 
 from __future__ import annotations
@@ -102,8 +103,7 @@ def best_hoist(graph: Graph) -> int:
     multiplied: without products a loop is one pass over memory."""
     nodes = graph.nodes()
     level = _levels(nodes)
-    recurrent = walk(node for name, node in graph.outputs.items() if name != "output")
-    if not any(n.op == "linear" and level[id(n)] == STATE for n in recurrent):
+    if not _multiplies_a_state(graph, level):
         return TIME
     weights = {id(n.inputs[1]): n.inputs[1].width for n in nodes if n.op == "linear" and level[id(n)] >= TIME}
     return SEQUENCE if sum(weights.values()) <= NEAR else TIME
@@ -111,6 +111,11 @@ def best_hoist(graph: Graph) -> int:
 
 NEAR = 560_000
 """Weights that are near: 2.2 MB in float32, a little more than the second cache of a current core."""
+
+
+def _multiplies_a_state(graph: Graph, level: dict[int, int]) -> bool:
+    recurrent = walk(node for name, node in graph.outputs.items() if name != "output")
+    return any(n.op == "linear" and level[id(n)] == STATE for n in recurrent)
 
 
 def _levels(nodes: list[Node]) -> dict[int, int]:
@@ -123,6 +128,7 @@ def _levels(nodes: list[Node]) -> dict[int, int]:
 
 def _hoisted(graph: Graph, nodes: list[Node], level: dict[int, int]) -> list[Node]:
     """The values that are computed outside the loop and may be read in it, in order."""
+    heavy = frozenset(("linear",)) if _multiplies_a_state(graph, level) else HEAVY
     readers = [id(i) for n in nodes for i in n.inputs] + [id(n) for n in graph.outputs.values()]
     found: dict[int, Node] = {}
     products: set[int] = set()
@@ -132,7 +138,7 @@ def _hoisted(graph: Graph, nodes: list[Node], level: dict[int, int]) -> list[Nod
         if level[id(node)] == SEQUENCE:
             if node.op not in READS:
                 found[id(node)] = node
-        elif level[id(node)] == TIME and (node.op in HEAVY or _is_affine(node, level, products, readers)):
+        elif level[id(node)] == TIME and (node.op in heavy or _is_affine(node, level, products, readers)):
             products.add(id(node))
             found[id(node)] = node
     return list(found.values())

@@ -13,7 +13,7 @@ from ostinato.compiler.sink import PASSED
 from ostinato.engines import loop
 from ostinato.engines.call import LayerCall
 from ostinato.engines.compiled import Compiled, Plan
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 
 
 class ProgramCell:

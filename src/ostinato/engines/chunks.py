@@ -8,7 +8,7 @@ from math import isqrt
 
 from torch import Tensor
 
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 
 LEAST = 2048
 """Fewer rows of all steps a chunk would save little: each chunk costs a call, and products of its own for the weights'

@@ -68,7 +68,7 @@ class Compiled:
         backward = self.program.backward
         if backward is None:
             return (), (), ()
-        read = {*backward.graph.inputs, *(w.value for w in backward.weights if w.where == "stream")}
+        read = {*self.hoist.given, *backward.graph.inputs, *(w.value for w in backward.weights if w.where == "stream")}
         states = tuple(s for s in backward.trajectories if s not in self.outputs_are)
         return tuple(n for n in self.streams if n in read), self.constants, states
 
@@ -104,8 +104,8 @@ class Compiled:
     def keeps_nothing(self) -> bool:
         """Whether the backward reads nothing but the output and the tensors themselves."""
         made = self.program.hoist.outputs
-        kept = (*self.kept_streams, *self.kept_constants)
-        return self.sink is None and not (self.program.saved or self.kept_states or any(name in made for name in kept))
+        inner = any(name in made for name in (*self.kept_streams, *self.kept_constants)) or bool(self.hoist.within)
+        return self.sink is None and not (self.program.saved or self.kept_states or inner)
 
     @cached_property
     def text(self) -> str:

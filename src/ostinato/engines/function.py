@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ostinato.engines import again, passes
 from ostinato.engines.compiled import Plan
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 
 
 class RunLayer(torch.autograd.Function):

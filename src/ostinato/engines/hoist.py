@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ostinato.compiler import gemm, interpret
-from ostinato.compiler.graph import Graph, Node
+from ostinato.compiler.graph import Builder, Graph, Node
 from ostinato.compiler.program import Program
+from ostinato.compiler.rebuild import rebuild, trimmed
+from ostinato.engines.geometry import Geometry
+from ostinato.engines.sums import Sums
 
 Values = Mapping[str, Tensor]
-
-
-@dataclass(slots=True, eq=False)
-class Geometry:
-    """How many steps and rows a call has, and how they lie.
-
-    Attributes:
-        steps, rows: T and B.
-        batch_sizes: (T,) rows active at each step, never growing, on the CPU; None: all of them.
-        count: N, the number of (step, row) pairs.
-    """
-
-    steps: int
-    rows: int
-    batch_sizes: Tensor | None
-    count: int
-
-    @classmethod
-    def of(cls, input: Tensor, rows: int, batch_sizes: Tensor | None) -> Geometry:
-        """That of (T, B, ·) input, or of packed (N, ·) input."""
-        if batch_sizes is None:
-            return cls(input.shape[0], rows, None, input.shape[0] * rows)
-        return cls(batch_sizes.shape[0], rows, batch_sizes, input.shape[0])
-
-    def flat(self, value: Tensor) -> Tensor:
-        """(T, B, ·) or (N, ·) as (N, ·), contiguous."""
-        if self.batch_sizes is None:
-            value = value.reshape(self.count, value.shape[-1])
-        return value.contiguous()
-
-    def spread(self, constant: Tensor) -> Tensor:
-        """(B, ·) → (N, ·): a value a sequence at each of its steps."""
-        if self.batch_sizes is None:
-            return constant.expand(self.steps, *constant.shape).reshape(self.count, *constant.shape[1:])
-        return torch.cat([constant[:size] for size in self.batch_sizes.tolist()])
 
 
 @dataclass(frozen=True)
@@ -92,24 +61,6 @@ class Affine:
                 into.add(name, total)
 
 
-class Sums:
-    """Gradients by name, added up; only those in ``wanted`` are kept."""
-
-    def __init__(self, wanted: Iterable[str]) -> None:
-        self.wanted = frozenset(wanted)
-        self.values: dict[str, Tensor] = {}
-
-    def add(self, name: str, grad: Tensor | None) -> None:
-        if grad is None or name not in self.wanted:
-            return
-        before = self.values.get(name)
-        self.values[name] = grad if before is None else before + grad
-
-    def add_all(self, grads: Values) -> None:
-        for name, grad in grads.items():
-            self.add(name, grad)
-
-
 class Hoist:
     """The hoist graph of a program, taken apart: plain products on the inputs themselves, and the rest."""
 
@@ -118,40 +69,104 @@ class Hoist:
         found = {name: _affine(name, node) for name, node in graph.outputs.items()}
         steps = [n for n in graph.outputs if n not in program.constant_outputs]
         self.products = tuple(a for n in steps if (a := found[n]) is not None)
-        self.steps = _part(graph, [n for n in steps if found[n] is None])
+        self.steps = _after(graph, [n for n in steps if found[n] is None], [p.name for p in self.products])
         self.constants = _part(graph, list(program.constant_outputs))
         self.reads = {name: frozenset(_inputs(node)) for name, node in graph.outputs.items()}
         """What each hoisted value is made of."""
+        self.within = () if self.steps is None else tuple(filter(interpret.is_large, self.steps.nodes()))
+        """The products within the rest, in the order they are made: a backward needs what came out of them."""
+        inner = () if self.steps is None else self.steps.inputs
+        self.given = tuple(p.name for p in self.products if p.name in inner)
+        """The plain products that the rest reads: a backward needs them too."""
 
-    def run(self, geometry: Geometry, streams: Values, constants: Values, params: Values) -> dict[str, Tensor]:
-        """Every hoisted value: of a step (N, ·), of a sequence (B, ·). ``streams``: x too, (N, ·) each."""
+    def run(
+        self, geometry: Geometry, streams: Values, constants: Values, params: Values, keep: list[Tensor] | None
+    ) -> dict[str, Tensor]:
+        """Every hoisted value: of a step (N, ·), of a sequence (B, ·).
+
+        Args:
+            streams: x too, (N, ·) each.
+            keep: gets what the products :attr:`within` put out, (N, ·) each; None where no backward follows.
+        """
         done = {product.name: product.run(streams[product.value], params) for product in self.products}
+
+        def multiply(value: Tensor, weight: Tensor) -> Tensor:
+            made = gemm.linear(value, weight)
+            if keep is not None:
+                keep.append(made)
+            return made
+
+        return done | self._rest(geometry, {**streams, **done}, constants, params, multiply)
+
+    def _rest(
+        self,
+        geometry: Geometry,
+        streams: Values,
+        constants: Values,
+        params: Values,
+        multiply: interpret.Multiply,
+    ) -> dict[str, Tensor]:
+        """What is no plain product; ``streams``: those products too."""
+        done: dict[str, Tensor] = {}
         if self.steps is not None:
             spread = {n: geometry.spread(v) for n, v in constants.items() if n in self.steps.inputs}
-            done.update(_run(self.steps, {**params, **streams, **spread}))
+            done.update(_run(self.steps, {**params, **streams, **spread}, multiply))
         if self.constants is not None:
             done.update(_run(self.constants, {**params, **constants}))
         return done
 
     def add_gradients(
-        self, geometry: Geometry, streams: Values, constants: Values, params: Values, grads: Values, into: Sums
+        self,
+        geometry: Geometry,
+        streams: Values,
+        constants: Values,
+        params: Values,
+        grads: Values,
+        kept: Iterable[Tensor],
+        into: Sums,
     ) -> None:
-        """From the gradients of hoisted values to those of what they are made of; what is not wanted costs nothing."""
+        """From the gradients of hoisted values to those of what they are made of; what is not wanted costs nothing.
+
+        Elementwise work is done again where autograd sees it; products are not.
+
+        Args:
+            streams: x and the streams, and those of the plain products that the rest reads.
+            kept: what :meth:`run` kept.
+        """
+        flowing = dict(grads)
+        for name, grad in self._through_rest(geometry, streams, constants, params, grads, kept, into).items():
+            flowing[name] = flowing[name] + grad if name in flowing else grad
         for product in self.products:
-            if product.name in grads:
-                product.add_gradients(grads[product.name], streams[product.value], params, into)
+            if product.name in flowing:
+                product.add_gradients(flowing[product.name], streams[product.value], params, into)
+
+    def _through_rest(
+        self,
+        geometry: Geometry,
+        streams: Values,
+        constants: Values,
+        params: Values,
+        grads: Values,
+        kept: Iterable[Tensor],
+        into: Sums,
+    ) -> dict[str, Tensor]:
+        """The gradients of the plain products that the rest reads; those of all else go into ``into``."""
         rest = [n for part in (self.steps, self.constants) if part is not None for n in part.outputs if n in grads]
         read = {**params, **streams, **constants}
         wanted = [n for n in into.wanted if n in read and any(n in self.reads[output] for output in rest)]
         if not rest or not wanted:
-            return
+            return {}
+        wanted += [n for n in self.given if not self.reads[n].isdisjoint(into.wanted)]
         with torch.enable_grad():
             leaves = {name: read[name].detach().requires_grad_() for name in wanted}
 
             def own(values: Values) -> dict[str, Tensor]:
                 return {name: leaves.get(name, value) for name, value in values.items()}
 
-            made = _Rest(self).run(geometry, own(streams), own(constants), own(params))
+            products = iter(kept)
+            made = self._rest(
+                geometry, own(streams), own(constants), own(params), lambda v, w: _Made.apply(v, w, next(products))
+            )
             outputs = [n for n in rest if made[n].requires_grad]
             found = torch.autograd.grad(
                 [made[n] for n in outputs],
@@ -161,18 +176,43 @@ class Hoist:
             )
         for name, grad in zip(leaves, found, strict=True):
             into.add(name, grad)
+        return {n: g for n, g in zip(leaves, found, strict=True) if n in self.given and g is not None}
 
 
-class _Rest(Hoist):
-    """A hoist without its plain products."""
+class _Made(torch.autograd.Function):
+    """A product that was made before, as autograd sees it."""
 
-    def __init__(self, whole: Hoist) -> None:
-        self.products = ()
-        self.steps, self.constants, self.reads = whole.steps, whole.constants, whole.reads
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weight: Tensor, made: Tensor) -> Tensor:
+        ctx.save_for_backward(value, weight)
+        return made.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        value, weight = ctx.saved_tensors
+        into_value, into_weight, _ = ctx.needs_input_grad
+        return (
+            gemm.linear(grad, weight.t()) if into_value else None,
+            gemm.over_rows(grad, value) if into_weight else None,
+            None,
+        )
 
 
-def _run(graph: Graph, values: Values) -> dict[str, Tensor]:
-    return interpret.run(graph, {name: values[name] for name in graph.inputs})
+def _run(graph: Graph, values: Values, multiply: interpret.Multiply | None = None) -> dict[str, Tensor]:
+    return interpret.run(graph, {name: values[name] for name in graph.inputs}, multiply)
+
+
+def _after(graph: Graph, names: Sequence[str], products: Sequence[str]) -> Graph | None:
+    """The graph of these outputs alone, in which others of its outputs are inputs."""
+    if not names:
+        return None
+    build = Builder()
+    own = {id(n): build.input(n["kind"], name, n.shape, n.rows, n.dtype) for name, n in graph.inputs.items()}
+    for name in products:
+        node = graph.outputs[name]
+        own[id(node)] = build.input("stream", name, node.shape, True, node.dtype)
+    made = rebuild(build, [graph.outputs[name] for name in names], own)
+    return trimmed(Graph({n["name"]: n for n in own.values()}, dict(zip(names, made, strict=True))), ())
 
 
 def _part(graph: Graph, names: list[str]) -> Graph | None:

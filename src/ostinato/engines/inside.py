@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ostinato.engines import again, passes
 from ostinato.engines.compiled import Plan, loads
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 from ostinato.engines.kept import count_of, kept_of
 from ostinato.engines.ragged import Ragged, check_lengths
 

@@ -63,6 +63,7 @@ def kept_of(plan: Plan) -> list[Kept]:
         kept += [Kept((outputs[f"new.{s}"].shape,), True) for s in compiled.kept_states]
         kept += [Kept((inner[n].shape,), True) for n in compiled.kept_streams if n in inner]
         kept += [Kept((inner[n].shape,), False) for n in compiled.kept_constants if n in inner]
+        kept += [Kept((node.shape,), True) for node in compiled.hoist.within]
     return kept
 
 

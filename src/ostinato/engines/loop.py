@@ -10,7 +10,7 @@ from ostinato.cells.cell import check_step
 from ostinato.engines import aten
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.chunks import cut
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 
 
 def run(call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:

@@ -14,7 +14,7 @@ from ostinato.engines import kernels, known, passes, trial
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.compiled import Compiled, Plan, plan_of
 from ostinato.engines.function import RunLayer, shaped
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 from ostinato.engines.rerun import RunChunks
 
 DTYPES = (torch.float32, torch.float64)

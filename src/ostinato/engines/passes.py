@@ -11,7 +11,8 @@ from torch import Tensor
 from ostinato import memory
 from ostinato.compiler.program import Gradients, Loop, Ran
 from ostinato.engines.compiled import Compiled, Plan
-from ostinato.engines.hoist import Geometry, Sums
+from ostinato.engines.geometry import Geometry
+from ostinato.engines.sums import Sums
 
 
 @dataclass(slots=True, eq=False)
@@ -34,9 +35,11 @@ def forward(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor], save: boo
     streams, constants = _outer(plan, geometry, tensors)
     loops: list[Loop] = []
     hoisted: list[dict[str, Tensor]] = []
+    products: list[list[Tensor]] = []
     for compiled, place in zip(plan.directions, plan.places, strict=True):
         states, params = _own(compiled, place, tensors)
-        made = compiled.hoist.run(geometry, streams, constants, params)
+        products.append([])
+        made = compiled.hoist.run(geometry, streams, constants, params, products[-1] if save else None)
         hoisted.append(made)
         read = {n: made[n] if n in made else streams[n] for n in compiled.streams}
         held = {n: made[n] if n in made else constants[n] for n in compiled.constants}
@@ -52,11 +55,12 @@ def forward(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor], save: boo
     finals = [[ran.finals[s] for s in c.program.states] for c, ran in zip(plan.directions, rans, strict=True)]
     kept: list[Tensor] = []
     if save:
-        for compiled, ran, made in zip(plan.directions, rans, hoisted, strict=True):
+        for compiled, ran, made, within in zip(plan.directions, rans, hoisted, products, strict=True):
             kept += [ran.output] if compiled.sink is not None else []
             kept += [ran.saved[n] for n in compiled.program.saved]
             kept += [ran.trajectories[s] for s in compiled.kept_states]
             kept += [made[n] for n in (*compiled.kept_streams, *compiled.kept_constants) if n in made]
+            kept += within
     return Done(output, finals, kept)
 
 
@@ -81,6 +85,7 @@ def backward(
     loops: list[Loop] = []
     rans: list[Ran] = []
     wants: list[set[str]] = []
+    products: list[list[Tensor]] = []
     rest, column, nothing = iter(kept), 0, tensors[0].new_empty(0)
     for compiled, place in zip(plan.directions, plan.places, strict=True):
         states, params = _own(compiled, place, tensors)
@@ -92,6 +97,7 @@ def backward(
         read = {n: streams.get(n, nothing) for n in compiled.streams}
         read |= {n: next(rest) for n in compiled.kept_streams if n in inner}
         held = {n: next(rest) if n in inner else constants[n] for n in compiled.kept_constants}
+        products.append([next(rest) for _ in compiled.hoist.within])
         width = compiled.program.output_width
         if passed is None and output is not None:
             passed = output[:, column : column + width]
@@ -107,14 +113,16 @@ def backward(
     found = _run_backward(plan, loops, rans, grad_output, grad_finals, wants, tensors[0].dtype)
     total = Sums(outer)
     grads: list[Tensor | None] = [None] * len(tensors)
-    for compiled, place, loop, gradients, own in zip(plan.directions, plan.places, loops, found, sums, strict=True):
+    parts = zip(plan.directions, plan.places, loops, found, products, sums, strict=True)
+    for compiled, place, loop, gradients, within, own in parts:
         own.add_all(gradients.states)
         own.add_all(gradients.params)
         for values in (gradients.streams, gradients.constants):
             own.add_all({n: v for n, v in values.items() if n not in compiled.hoist.reads})
         hoisted = {n: v for n, v in (gradients.streams | gradients.constants).items() if n in compiled.hoist.reads}
         if hoisted:
-            compiled.hoist.add_gradients(geometry, streams, constants, loop.params, hoisted, own)
+            given = streams | {n: loop.streams[n] for n in compiled.hoist.given}
+            compiled.hoist.add_gradients(geometry, given, constants, loop.params, hoisted, within, own)
         total.add_all(own.values)
         for n, name in enumerate((*compiled.program.states, *compiled.params), place[0]):
             if wanted[n]:

@@ -19,7 +19,7 @@ from ostinato.compiler.kernel import Kernel
 from ostinato.engines import again
 from ostinato.engines.compiled import Compiled, plan_of
 from ostinato.engines.function import must_be_seen, one_precision
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 from ostinato.engines.places import Shape, blocks_of, sources_of, write_params
 from ostinato.engines.prepared_backward import Backward
 

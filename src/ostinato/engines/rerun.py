@@ -22,7 +22,7 @@ from ostinato.engines import again, passes
 from ostinato.engines.chunks import Chunk, cut
 from ostinato.engines.compiled import Plan
 from ostinato.engines.function import flat, must_be_seen, one_precision, shaped, sorted_out
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 
 
 class RunChunks(torch.autograd.Function):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato.compiler import gemm, interpret
 from ostinato.compiler.graph import Graph, Node
 from ostinato.compiler.sink import PASSED
-from ostinato.engines.hoist import Sums
+from ostinato.engines.sums import Sums
 
 Values = Mapping[str, Tensor]
 

@@ -13,7 +13,7 @@ from ostinato.engines import loop, passes
 from ostinato.engines.call import LayerCall
 from ostinato.engines.compiled import Compiled, plan_of
 from ostinato.engines.function import RunLayer, shaped
-from ostinato.engines.hoist import Geometry
+from ostinato.engines.geometry import Geometry
 from ostinato.engines.known import Kind, Signature
 from ostinato.engines.stand_ins import with_numbers
 

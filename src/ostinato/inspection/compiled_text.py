@@ -75,6 +75,7 @@ def kept_bytes(compiled: Compiled, dtype: torch.dtype) -> int:
     nodes = [] if program.sink is None else [outputs["output"]]
     nodes += [outputs[name] for name in (*program.saved, *(f"new.{s}" for s in compiled.kept_states))]
     nodes += [inner[name] for name in compiled.kept_streams if name in inner]
+    nodes += compiled.hoist.within
     return sum(node.width for node in nodes) * dtype.itemsize
 
 

@@ -35,8 +35,11 @@ _ways: dict[bool, WeakKeyDictionary[Recurrent, Way]] = {False: WeakKeyDictionary
 
 _seen: dict[bool, WeakKeyDictionary[Recurrent, torch.Size]] = {False: WeakKeyDictionary(), True: WeakKeyDictionary()}
 
-SMALL = 200_000_000
-"""Multiply-adds of a call, some milliseconds, beyond which the long way does not show."""
+SMALL = 2_000_000_000
+"""Multiply-adds of a call, some tens of milliseconds, beyond which the long way does not show."""
+
+FEW = 2_000_000
+"""Weights of a layer beyond which it does not show either, and what is kept ready would be much memory."""
 
 
 Named = tuple[dict[str, Any], tuple[str, ...], tuple[Any, ...]]
@@ -141,7 +144,8 @@ def remember(layer: Recurrent, input: Any) -> None:
         return
     if not all(prepared.fits(compiled, input.dtype) for compiled in programs):
         return
-    if sum(map(_work, programs)) * input.shape[0] * input.shape[1] <= SMALL:
+    work = list(map(_work, programs))
+    if sum(work) * input.shape[0] * input.shape[1] <= SMALL and max(work) <= FEW:
         _ways[grads][layer] = Way(layer, input, programs, choose.asked(layer.engine), learns)
 
 
