@@ -89,3 +89,37 @@ def test_as_an_operator():
     mine, theirs, x = pair()
     compiled = torch.compile(mine, backend="aot_eager", fullgraph=True)
     same(gradients(mine, x, compiled), gradients(theirs, x))
+
+
+class Read(ostinato.Cell):
+    """A linear recurrence whose output is read from its state by products."""
+
+    separate_output = True
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.decay = nn.Parameter(torch.randn(hidden_size))
+        self.weight_ih = nn.Parameter(torch.randn(hidden_size, input_size) / 2)
+        self.weight_ho = nn.Parameter(torch.randn(2 * hidden_size, hidden_size) / 2)
+
+    @property
+    def output_size(self):
+        return self.hidden_size
+
+    def step(self, x, h):
+        h = torch.sigmoid(self.decay) * h + linear(x, self.weight_ih)
+        left, right = linear(h, self.weight_ho).chunk(2, -1)
+        return torch.sigmoid(left) * torch.tanh(right), h
+
+
+def test_what_comes_after_the_loop_as_an_operator():
+    mine = ostinato.Recurrent(Read, 4, 5, engine="native").double()
+    theirs = ostinato.Recurrent(Read, 4, 5, engine="loop").double()
+    theirs.load_state_dict(mine.state_dict())
+    x = torch.randn(6, 3, 4, dtype=torch.double)
+    wanted = gradients(theirs, x)
+    same(gradients(mine, x), wanted)
+    assert mine.compiled()[0].sink is not None
+    assert mine.compiled()[0].sink.terms is None, "more than a sum of products"
+    mine.zero_grad(set_to_none=True)
+    same(gradients(mine, x, torch.compile(mine, backend="aot_eager", fullgraph=True)), wanted)

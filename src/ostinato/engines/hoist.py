@@ -14,6 +14,7 @@ from ostinato.compiler.graph import Builder, Graph, Node
 from ostinato.compiler.program import Program
 from ostinato.compiler.rebuild import rebuild, trimmed
 from ostinato.engines.geometry import Geometry
+from ostinato.engines.recording import recording
 from ostinato.engines.sums import Sums
 
 Values = Mapping[str, Tensor]
@@ -157,7 +158,7 @@ class Hoist:
         if not rest or not wanted:
             return {}
         wanted += [n for n in self.given if not self.reads[n].isdisjoint(into.wanted)]
-        with torch.enable_grad():
+        with recording():
             leaves = {name: read[name].detach().requires_grad_() for name in wanted}
 
             def own(values: Values) -> dict[str, Tensor]:
@@ -168,6 +169,7 @@ class Hoist:
                 geometry, own(streams), own(constants), own(params), lambda v, w: _Made.apply(v, w, next(products))
             )
             outputs = [n for n in rest if made[n].requires_grad]
+            assert outputs, "something of it needs a gradient"
             found = torch.autograd.grad(
                 [made[n] for n in outputs],
                 list(leaves.values()),

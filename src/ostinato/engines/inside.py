@@ -13,6 +13,7 @@ from ostinato.engines.compiled import Plan, loads
 from ostinato.engines.geometry import Geometry
 from ostinato.engines.kept import count_of, kept_of
 from ostinato.engines.ragged import Ragged, check_lengths
+from ostinato.engines.recording import recording
 
 
 class Given:
@@ -183,7 +184,7 @@ def _through_prepare(
     compiled: Any, tensors: list[Tensor], grads: Sequence[Tensor | None], flags: Sequence[bool]
 ) -> list[Tensor | None]:
     """From the params' gradients to those of the cell's tensors."""
-    with _autograd():
+    with recording():
         leaves = [t.detach().requires_grad_(flag) for t, flag in zip(tensors, flags, strict=True)]
         pairs = [
             (p, g) for p, g in zip(compiled.prepare(leaves), grads, strict=True) if g is not None and p.requires_grad
@@ -212,20 +213,3 @@ def _of_nothing(
             own = grads[1 + n - first] if first <= n < first + len(states) else None
             made.append(torch.zeros_like(like) if own is None else own.clone())
     return made
-
-
-class _autograd:  # noqa: N801 - reads as a statement: with _autograd()
-    """Autograd inside an operator's own code, where torch has switched it off."""
-
-    def __enter__(self) -> None:
-        excluded = torch._C._dispatch_tls_local_exclude_set()
-        for key in ("AutogradFunctionality", "AutogradCPU", "AutogradCUDA", "AutogradOther"):
-            excluded = excluded.remove(getattr(torch._C.DispatchKey, key))
-        self.keys = torch._C._ForceDispatchKeyGuard(torch._C._dispatch_tls_local_include_set(), excluded)
-        self.keys.__enter__()
-        self.grad = torch.enable_grad()
-        self.grad.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.grad.__exit__(*error)
-        self.keys.__exit__(*error)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ostinato.compiler import gemm, interpret
 from ostinato.compiler.graph import Graph, Node
 from ostinato.compiler.sink import PASSED
+from ostinato.engines.recording import recording
 from ostinato.engines.sums import Sums
 
 Values = Mapping[str, Tensor]
@@ -89,7 +90,7 @@ class Sink:
         return {n: passed if n == PASSED else values[n] for n in self.graph.inputs}
 
     def _by_autograd(self, passed: Tensor, values: Values, grad: Tensor, into: Sums) -> Tensor:
-        with torch.enable_grad():
+        with recording():
             given = self._given(passed, values)
             names = [PASSED, *(n for n in given if n in into.wanted and n != PASSED)]
             leaves = {n: given[n].detach().requires_grad_() for n in names}
