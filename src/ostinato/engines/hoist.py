@@ -81,7 +81,12 @@ class Hoist:
         """The plain products that the rest reads: a backward needs them too."""
 
     def run(
-        self, geometry: Geometry, streams: Values, constants: Values, params: Values, keep: list[Tensor] | None
+        self,
+        geometry: Geometry,
+        streams: Values,
+        constants: Values,
+        params: Values,
+        keep: list[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Every hoisted value: of a step (N, ·), of a sequence (B, ·).
 
@@ -169,7 +174,8 @@ class Hoist:
                 geometry, own(streams), own(constants), own(params), lambda v, w: _Made.apply(v, w, next(products))
             )
             outputs = [n for n in rest if made[n].requires_grad]
-            assert outputs, "something of it needs a gradient"
+            if not outputs:  # A comparison, as a mask's, has no gradient.
+                return {}
             found = torch.autograd.grad(
                 [made[n] for n in outputs],
                 list(leaves.values()),
