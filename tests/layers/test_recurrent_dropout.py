@@ -95,7 +95,7 @@ WITH_CANDIDATE = (ostinato.LSTMCell, ostinato.GRUCell, ostinato.ChoGRUCell)
 PAIRS = [*((cell, "state") for cell in WRITTEN), *((cell, "candidate") for cell in WITH_CANDIDATE)]
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     pair=st.sampled_from(PAIRS),
     layers=st.integers(1, 2),

@@ -28,6 +28,9 @@ INTERNAL = frozenset(vars(nn.Module())) - {"training"} | {"_frozen"}
 UNCHANGING = (property, classmethod, staticmethod)
 """What is the same as long as it is the same object; the functions in it are watched by themselves."""
 
+PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), torch.dtype))
+"""Values that cannot be changed, whoever holds them."""
+
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 VERSIONS = f"ostinato {__version__}, torch {torch.__version__}, python {sys.version_info[:2]}"
 
@@ -195,6 +198,9 @@ class _Check:
             self.unless(f"v is not {kept} and not same(v, {kept})")
         elif value == () and type(value) is tuple:
             self.unless(f"{place} != ()")
+        elif _never_changes(value):
+            self.lines.append(f"v = {place}")
+            self.unless(f"v is not {self.constant(value)} and freeze(v) != {self.constant(picture)}")
         else:
             self.unless(f"freeze({place}) != {self.constant(picture)}")
 
@@ -218,6 +224,11 @@ class _Check:
         space = dict(self.constants)
         exec(compile(source, f"<guard {name}>", "exec"), space)
         return space[name]
+
+
+def _never_changes(value: Any) -> bool:
+    """Whether the same object is for ever the same value: a tuple of numbers, strings and such."""
+    return type(value) in PLAIN or (type(value) is tuple and all(map(_never_changes, value)))
 
 
 def same(value: Any, kept: Any) -> bool:

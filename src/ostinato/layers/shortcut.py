@@ -187,8 +187,8 @@ def _as_it_is(layer: Recurrent, slot: binding.Slot) -> bool:
 def _options(layer: Recurrent) -> tuple[Any, ...]:
     """What of a layer may be assigned to after it was made, and changes what a call does."""
     own = layer.__dict__
-    names = ("training", "_additions", "dropout", "batch_first", "_recompute", "initial_state")
-    return tuple(map(own.get, names))
+    options = own["training"], own["_additions"], own["dropout"], own["batch_first"], own["_recompute"]
+    return *options, own.get("initial_state")
 
 
 def _own(layer: Recurrent, slot: binding.Slot) -> list[Named]:
