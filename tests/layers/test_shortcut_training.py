@@ -173,6 +173,29 @@ def test_weights_that_are_not_contiguous_and_chunks():
     assert "Chunks" in type(layer(x)[0].grad_fn).__name__
 
 
+class Inner(ostinato.Cell):
+    """A step with a module of its own."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.linear = nn.Linear(input_size + hidden_size, hidden_size)
+
+    def step(self, x, h):
+        return torch.tanh(self.linear(torch.cat([x, h], -1)))
+
+
+@pytest.mark.parametrize("grads", [False, True])
+def test_a_weight_exchanged_inside_a_module_is_noticed(grads):
+    layer, x = ostinato.Recurrent(Inner, 6, 5, engine="native"), torch.randn(7, 3, 6)
+    with torch.set_grad_enabled(grads):
+        for _ in range(4):
+            layer(x)
+        layer.linear_l0.weight = nn.Parameter(torch.randn(5, 11))
+        mine = layer(x)[0].detach()
+        with ostinato.engine("loop"):
+            torch.testing.assert_close(mine, layer(x)[0].detach())
+
+
 def test_autocast_around_a_backward_changes_nothing():
     layer, x = make()
     on_the_short_way(layer, x)

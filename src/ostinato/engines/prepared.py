@@ -25,9 +25,16 @@ from ostinato.engines.prepared_backward import Backward
 
 
 def fits(compiled: Compiled, dtype: torch.dtype) -> bool:
-    """Whether a program can be prepared."""
+    """Whether a program can be prepared: one whose tensors are the cell's own, for who calls it watches those."""
     whole = not compiled.hoist.reads and compiled.sink is None and compiled.streams == ("x",)
-    return whole and not compiled.constants and isinstance(compiled.kernel(dtype), Kernel)
+    return whole and compiled.plain and not compiled.constants and isinstance(compiled.kernel(dtype), Kernel)
+
+
+def work_of(compiled: Compiled, dtype: torch.dtype, save: bool) -> int:
+    """Multiply-adds of a row and step in the forward loop of a program that :func:`fits`."""
+    kernel = compiled.kernel(dtype)
+    assert isinstance(kernel, Kernel)
+    return kernel.machine(save).about.work
 
 
 class Prepared:

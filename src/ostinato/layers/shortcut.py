@@ -144,7 +144,7 @@ def remember(layer: Recurrent, input: Any) -> None:
         return
     if not all(prepared.fits(compiled, input.dtype) for compiled in programs):
         return
-    work = list(map(_work, programs))
+    work = [prepared.work_of(compiled, input.dtype, learns) for compiled in programs]
     if sum(work) * input.shape[0] * input.shape[1] <= SMALL and max(work) <= FEW:
         _ways[grads][layer] = Way(layer, input, programs, choose.asked(layer.engine), learns)
 
@@ -157,11 +157,6 @@ def hooked() -> bool:
 def _program(layer: Recurrent, slot: binding.Slot, dtype: torch.dtype, learns: bool) -> Compiled:
     cell = binding.bind(slot, layer)
     return native.ready(slot.template, cell, known.Signature(cell.input_size, dtype, (), (), learns))
-
-
-def _work(compiled: Compiled) -> int:
-    """Multiply-adds of a row and step."""
-    return sum(n.width * n.inputs[0].shape[-1] for n in compiled.program.forward.nodes() if n.op == "linear")
 
 
 def _plain(layer: Recurrent) -> bool:
