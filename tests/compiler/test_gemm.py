@@ -67,6 +67,19 @@ def test_a_user_who_turned_onednn_off(asked) -> None:
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("columns", "inner"), [(40, 9), (9, 40), (24, 24), (40, 1)])
+def test_a_sum_over_rows_is_the_same_whichever_way(monkeypatch, columns, inner, dtype) -> None:
+    monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: False)
+    left, right = torch.randn(70, columns, dtype=dtype), torch.randn(70, 2 * inner, dtype=dtype)[:, ::2]
+    expected = torch.einsum("no,nk->ok", left.double(), right.double()).to(dtype)
+    for most in (2**20, 1):
+        monkeypatch.setattr(gemm, "MANY_ROWS", most)
+        found = gemm.over_rows(left, right)
+        torch.testing.assert_close(found, expected)
+        assert found.is_contiguous()
+
+
 @pytest.mark.parametrize(
     ("capability", "maker", "expected"),
     [

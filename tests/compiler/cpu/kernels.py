@@ -63,7 +63,7 @@ def kernel(op: str, target: Target, element: str, lanes: int | None = None, inpu
 
     def run(*values: Tensor) -> Tensor:
         count = values[0].numel()
-        full = -(-count // 16) * 16
+        full = -(-count // 64) * 64  # whatever vectors the text has
         padded = [
             torch.cat([v.to(ELEMENTS[element]), v.new_ones(full - count, dtype=ELEMENTS[element])]) for v in values
         ]

@@ -133,6 +133,17 @@ def test_a_lane_does_not_depend_on_its_neighbours(name: str, element: str) -> No
 
 
 @pytest.mark.parametrize("target", here(), ids=lambda t: t.name)
+@pytest.mark.parametrize("element", ELEMENTS)
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "log"])
+def test_several_registers_at_once_are_each_as_alone(name: str, element: str, target: Target) -> None:
+    x = torch.cat([every_float(300007)[:8192], torch.linspace(-110, 110, 8192)]).to(ELEMENTS[element])
+    alone = kernel(name, target, element)(x)
+    for registers in (2, 4):
+        together = kernel(name, target, element, registers * target.lanes(element))(x)
+        torch.testing.assert_close(together, alone, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("target", here(), ids=lambda t: t.name)
 def test_powers(target: Target) -> None:
     x = torch.rand(400).double() * 2
     y = 700 / x.log() * (torch.rand(400).double() * 2 - 1)

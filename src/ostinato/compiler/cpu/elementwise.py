@@ -65,13 +65,17 @@ class Elementwise:
                 made.append((self.at(row, str(place.offset)) if place.offset else row, written))
         return made
 
-    def prefetch(self, rows: Sequence[tuple[str, bool]], at: str) -> None:
-        """Ask for elements ``at`` and on of these rows: with arithmetic between them, loads alone are not far ahead."""
+    def prefetch(self, rows: Sequence[tuple[str, bool]], at: str, vector: Vector) -> None:
+        """Ask for a vector from ``at`` on of each of these rows: with arithmetic between, loads are not far ahead."""
         for row, written in rows:
             if written and self.is_around:
                 continue
             kind = (("i32", str(int(written))), ("i32", "3"), ("i32", "1"))
-            self.code.intrinsic("llvm.prefetch.p0", "void", ("ptr", self.at(row, at)), *kind)
+            place = self.at(row, at)
+            for start in range(0, vector.lanes, self.frame.lanes):
+                self.code.intrinsic(
+                    "llvm.prefetch.p0", "void", ("ptr", self.at(place, str(start)) if start else place), *kind
+                )
 
     def body(
         self,
@@ -82,19 +86,26 @@ class Elementwise:
         given: dict[int, Callable[[], str]],
         rest: int,
     ) -> dict[int, str]:
-        """Elementwise operations at elements ``at`` and on of a row; ``rest``: only so many lanes are there."""
+        """Elementwise operations at elements ``at`` and on of a row; ``rest``: only so many lanes are there.
+
+        What is ``given`` is fetched where it is first read, so that few registers hold what waits.
+        """
         values: dict[int, str] = {}
         loads: Loads = {}
         for node in nodes:
+            stores = self.frame.plan.stores.get(id(node), ())
             if id(node) in given:
-                values[id(node)] = given[id(node)]()
+                if stores:
+                    values[id(node)] = given[id(node)]()
             else:
                 operands = []
                 for n in range(len(node.inputs)):
                     read = self.frame.plan.reads[id(node), n]
+                    if id(read.node) in given and id(read.node) not in values:
+                        values[id(read.node)] = given[id(read.node)]()
                     operands.append(self.operand(read, vector, at, pointers, values, loads, rest))
                 values[id(node)] = operands[0] if node.op == "copy" else POINTWISE[node.op](self.code, vector, operands)
-            for place in self.frame.plan.stores.get(id(node), ()):
+            for place in stores:
                 self._write(place, node, values[id(node)], vector, at, pointers, rest)
         return values
 

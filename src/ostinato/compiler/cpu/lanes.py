@@ -66,6 +66,37 @@ class Lanes:
     def copysign(self, a: Value, sign: str) -> str:
         return self.call("copysign", a, sign)
 
+    def scale(self, a: str, n: str) -> str | None:
+        """``a·2ⁿ`` for whole numbers n, rounded once; None if there is no instruction for it."""
+        v = self.vector
+        if not v.scaling or v.lanes * v.bytes % v.scaling:
+            return None
+        own = replace(v, lanes=v.scaling // v.bytes)
+        name = f"llvm.x86.avx512.mask.scalef.p{'s' if v.element == 'float' else 'd'}.{8 * v.scaling}"
+        given = (own.type, "zeroinitializer"), (f"i{own.lanes}", "-1"), ("i32", "4")  # no lane masked; rounded as usual
+        parts = [
+            self.code.intrinsic(name, own.type, (own.type, x), (own.type, y), *given)
+            for x, y in zip(self._parts(a, own), self._parts(n, own), strict=True)
+        ]
+        while len(parts) > 1:
+            parts = [self._joined(parts[k], parts[k + 1], v.lanes // len(parts)) for k in range(0, len(parts), 2)]
+        return parts[0]
+
+    def _parts(self, a: str, own: Vector) -> list[str]:
+        """A vector's registers."""
+        v = self.vector
+        if v.lanes == own.lanes:
+            return [a]
+        starts = range(0, v.lanes, own.lanes)
+        return [
+            self.code.let(f"shufflevector {v.type} {a}, {v.type} poison, {_lanes(start, start + own.lanes)}")
+            for start in starts
+        ]
+
+    def _joined(self, a: str, b: str, lanes: int) -> str:
+        half = replace(self.vector, lanes=lanes).type
+        return self.code.let(f"shufflevector {half} {a}, {half} {b}, {_lanes(0, 2 * lanes)}")
+
     # Comparisons are ordered: with a NaN they are false; "une" and "uno" are true.
     def compare(self, how: str, a: Value, b: Value) -> str:
         return self._two(f"fcmp {how}", a, b)
@@ -132,6 +163,11 @@ class Lanes:
             if len(terms) > 1:
                 power = self.mul(power, power)
         return self.value(terms[0])
+
+
+def _lanes(start: int, stop: int) -> str:
+    """Which lanes a shuffle takes, one after the other."""
+    return f"<{stop - start} x i32> <" + ", ".join(f"i32 {n}" for n in range(start, stop)) + ">"
 
 
 def slowly(m: Lanes, easy: str, fast: Sequence[str], function: tuple[str, str], inputs: Sequence[str]) -> list[str]:

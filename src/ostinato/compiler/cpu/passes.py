@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ostinato.compiler.cpu.breadth import breadth
 from ostinato.compiler.cpu.elementwise import Elementwise, Loads
 from ostinato.compiler.cpu.flat import COPIES
 from ostinato.compiler.cpu.frame import Frame, Step
@@ -52,15 +53,14 @@ class Passes:
 
     def _pass(self, phase: Phase, pointers: dict[str, str], jump: str) -> None:
         """One pass over a row, with its reductions. ``jump``: how many rows it is to the one that comes next."""
-        vector = self.frame.vector if phase.width > 1 else self.frame.target.vector(self.type, 1)
-        full, rest = divmod(phase.width, vector.lanes)
+        vector, full, rest = self._vector(phase)
         sums = [self._accumulator(node, vector) for node in phase.reductions]
 
         near = self.frame.apart or phase.width * self.frame.vector.bytes <= SHORT
         ahead = self.elementwise.ahead(phase.body, pointers, jump) if near else []
 
         def work(at: str, left: int) -> None:
-            self.elementwise.prefetch(ahead, at)
+            self.elementwise.prefetch(ahead, at, vector)
             values = self.elementwise.body(phase.body, vector, at, pointers, {}, left)
             loads: Loads = {}
             for node, place in zip(phase.reductions, sums, strict=True):
@@ -88,6 +88,15 @@ class Passes:
             work(str(full * vector.lanes), rest)
         for node, place in zip(phase.reductions, sums, strict=True):
             self._finish(node, place, vector, pointers, 0)
+
+    def _vector(self, phase: Phase) -> tuple[Vector, int, int]:
+        """What a pass works on at once, how many of those a row has, and how many elements are left."""
+        target, lanes = self.frame.target, self.frame.lanes
+        if phase.width == 1:
+            return target.vector(self.type, 1), 1, 0
+        full, rest = divmod(phase.width, lanes)
+        at_once = 1 if rest or self.frame.apart else breadth(self.frame.plan, phase.body, full, target)
+        return target.vector(self.type, at_once * lanes), full // at_once, rest
 
     def _segments(self, node: Node, pointers: dict[str, str]) -> None:
         """A reduction over runs of the row: (outer, inner) to (outer, 1)."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from math import gcd
 
 from ostinato.compiler.cpu import tiles
+from ostinato.compiler.cpu.breadth import breadth
 from ostinato.compiler.cpu.elementwise import Elementwise
 from ostinato.compiler.cpu.frame import Frame, Step
 from ostinato.compiler.cpu.pack import Chunk, Panel
 from ostinato.compiler.cpu.schedule import Tiles
+from ostinato.compiler.cpu.text import Vector
 
 
 def _together(chunks: Sequence[Chunk], most: int) -> Iterator[list[Chunk]]:
@@ -101,6 +104,8 @@ class Products:
         code = self.code
         full, rest = divmod(stage.width, self.frame.lanes)
         nodes = [p.node for p in stage.products] + stage.body
+        at_once = breadth(self.frame.plan, stage.body, gcd(panel.units, full), self.frame.target)
+        several = self.frame.target.vector(self.type, at_once * self.frame.lanes)
         begin = code.let(f"mul nuw nsw i64 {tile}, {panel.units}")
         stop = code.let(f"add nuw nsw i64 {begin}, {panel.units}")
         end = code.intrinsic("llvm.smin.i64", "i64", ("i64", stop), ("i64", str(full)))
@@ -109,14 +114,14 @@ class Products:
             pointers = self.elementwise.pointers(nodes, r, step)
             top = code.let(f"mul nuw nsw i64 {block_row}, {panel.vectors}")
 
-            def products(unit: str) -> dict[int, Callable[[], str]]:
+            def products(unit: str, vector: Vector) -> dict[int, Callable[[], str]]:
                 first = code.let(f"add nuw nsw i64 {top}, {unit}")
 
                 def read(n: int) -> Callable[[], str]:
                     def load() -> str:
                         index = code.let(f"add nuw nsw i64 {first}, {panel.positions[n]}")
                         return code.let(
-                            f"load {self.frame.vector.type}, ptr {self._scratch(index)}, "
+                            f"load {vector.type}, ptr {self._scratch(index)}, "
                             f"align {self.frame.lanes * self.frame.vector.bytes}"
                         )
 
@@ -124,14 +129,13 @@ class Products:
 
                 return {id(p.node): read(n) for n, p in enumerate(stage.products)}
 
-            with code.loop(begin, end) as v:
+            with code.loop(begin, end, at_once) as v:
                 unit = code.let(f"sub nsw i64 {v}, {begin}")
                 at = code.let(f"mul nuw nsw i64 {v}, {self.frame.lanes}")
-                self.elementwise.body(nodes, self.frame.vector, at, pointers, products(unit), 0)
+                self.elementwise.body(nodes, several, at, pointers, products(unit, several), 0)
             if rest:
                 is_last = code.let(f"icmp uge i64 {stop}, {full + 1}")
                 with code.when(is_last):
                     unit = code.let(f"sub nsw i64 {full}, {begin}")
-                    self.elementwise.body(
-                        nodes, self.frame.vector, str(full * self.frame.lanes), pointers, products(unit), rest
-                    )
+                    last, at = self.frame.vector, str(full * self.frame.lanes)
+                    self.elementwise.body(nodes, last, at, pointers, products(unit, last), rest)

@@ -26,6 +26,7 @@ class Target:
         registers: how many there are.
         fused: whether a multiply-add is one instruction; without it LLVM would call the C library.
         rounding: the same for rounding to a whole number.
+        scaling: whether a register times powers of two is one instruction.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Target:
     registers: int
     fused: bool
     rounding: bool
+    scaling: bool = False
 
     def lanes(self, element: str) -> int:
         """How many elements a register holds."""
@@ -43,12 +45,13 @@ class Target:
 
     def vector(self, element: str, lanes: int | None = None) -> Vector:
         """A vector this processor computes with; a full register unless told otherwise."""
-        return Vector(element, self.lanes(element) if lanes is None else lanes, self.fused, self.rounding)
+        scaling = self.bytes if self.scaling else 0
+        return Vector(element, self.lanes(element) if lanes is None else lanes, self.fused, self.rounding, scaling)
 
 
 # "-prefer-256-bit": LLVM must not halve vectors that were chosen with care.
 FAMILIES: dict[str, Callable[[str], Target]] = {
-    "avx512": lambda triple: Target("avx512", triple, "x86-64-v4", "-prefer-256-bit", 64, 32, True, True),
+    "avx512": lambda triple: Target("avx512", triple, "x86-64-v4", "-prefer-256-bit", 64, 32, True, True, True),
     "avx2": lambda triple: Target("avx2", triple, "x86-64-v3", "", 32, 16, True, True),
     "neon": lambda triple: Target("neon", triple, "generic", "+neon", 16, 32, True, True),
     "plain": lambda triple: Target("plain", triple, "", "", 16, 16, False, False),

@@ -13,13 +13,15 @@ class Vector:
     """A vector type: ``element`` is ``"float"`` or ``"double"``; one lane is the scalar itself.
 
     ``fused`` and ``rounding`` say whether the target has one instruction for a multiply-add, and for rounding to a
-    whole number; where it has none, LLVM would call the C library.
+    whole number; where it has none, LLVM would call the C library. ``scaling`` is the bytes that one instruction for
+    x·2ⁿ takes, 0 where there is none.
     """
 
     element: str
     lanes: int
     fused: bool = True
     rounding: bool = True
+    scaling: int = 0
 
     @property
     def type(self) -> str:

@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code, Vector
 
+LINE = 64
+"""Bytes of a cache line."""
+
+AHEAD = 8
+"""How many k ahead weights are asked for, where a vector is a line: some 100 cycles."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -85,14 +91,18 @@ def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Se
 
 
 def _load(code: Code, vector: Vector, group: Columns, k: str) -> list[str]:
-    """The weights of one k."""
+    """The weights of one k; those of a later one are asked for, since most often they lie in the second cache."""
     element, lanes = vector.element, vector.lanes
+    kind = (("i32", "0"), ("i32", "3"), ("i32", "1"))
     first = code.let(f"mul nuw nsw i64 {k}, {group.vectors * lanes}")
     panel = code.let(f"getelementptr inbounds {element}, ptr {group.weights}, i64 {first}")
     loaded = []
     for c in range(group.vectors):
         place = code.let(f"getelementptr inbounds {element}, ptr {panel}, i64 {c * lanes}")
         loaded.append(code.let(f"load {vector.type}, ptr {place}, align {lanes * vector.bytes}"))
+        if lanes * vector.bytes == LINE:
+            later = code.let(f"getelementptr {element}, ptr {place}, i64 {AHEAD * group.vectors * lanes}")
+            code.intrinsic("llvm.prefetch.p0", "void", ("ptr", later), *kind)
     return loaded
 
 

@@ -78,13 +78,16 @@ def _format(vector: Vector) -> _Format:
     return _FLOAT if vector.element == "float" else _DOUBLE
 
 
-def _reduce(m: Lanes, x: str) -> tuple[str, str]:
-    """x = n·ln(2) + r: r, and n in the low bits of an integer (above them, bits a shift by ``fraction`` drops)."""
+def _reduce(m: Lanes, x: str) -> tuple[str, str, str]:
+    """x = n·ln(2) + r: r, and n, as a number and in the low bits of an integer.
+
+    Above those are bits that a shift by ``fraction`` drops.
+    """
     f = _format(m.vector)
     shifted = m.fma(x, 1.4426950408889634, f.magic)
     n = m.sub(shifted, f.magic)
     r = m.fma(n, -f.ln2[0], x)
-    return m.fma(n, -f.ln2[1], r), m.bits(shifted)
+    return m.fma(n, -f.ln2[1], r), n, m.bits(shifted)
 
 
 def _expm1_near(m: Lanes, r: str) -> str:
@@ -95,10 +98,13 @@ def _expm1_near(m: Lanes, r: str) -> str:
 def exp(code: Code, v: Vector, x: str, more: str | None = None, high: float | None = None) -> str:
     """exp(x), or exp(x + more) for a small ``more``; from ``high`` on the same. A denormal result is rounded once."""
     m, f = Lanes(code, v), _format(v)
-    r, n = _reduce(m, m.higher(m.lower(x, f.exp_high if high is None else high), f.exp_low))
+    r, whole, n = _reduce(m, m.higher(m.lower(x, f.exp_high if high is None else high), f.exp_low))
     if more is not None:
         r = m.add(r, more)
     p = m.add(_expm1_near(m, r), 1.0)
+    scaled = m.scale(p, whole)
+    if scaled is not None:
+        return scaled
     # In two steps: 2ⁿ alone may be no number of the format, or a denormal one.
     half = m.whole("lshr", n, 1)
     rest = m.whole("sub", n, half)
@@ -114,7 +120,7 @@ def _power(m: Lanes, n: str, less: int = 0) -> str:
 def expm1(code: Code, v: Vector, x: str) -> str:
     """exp(x) - 1, exact to the last places near zero too."""
     m, f = Lanes(code, v), _format(v)
-    r, n = _reduce(m, m.higher(m.lower(x, f.exp_high), -40.0))
+    r, _, n = _reduce(m, m.higher(m.lower(x, f.exp_high), -40.0))
     half = m.unbits(_power(m, n, 1))
     result = m.mul(m.fma(half, _expm1_near(m, r), m.sub(half, 0.5)), 2.0)
     tiny = m.compare("olt", m.abs(x), 2.0 ** -(f.fraction + 2))
@@ -131,7 +137,7 @@ def sigmoid(code: Code, v: Vector, x: str) -> str:
 def tanh(code: Code, v: Vector, x: str) -> str:
     """tanh(x), by expm1: a cheaper rational function is 5 ulp off, which 1 - tanh² multiplies near saturation."""
     m = Lanes(code, v)
-    r, n = _reduce(m, m.higher(m.mul(m.abs(x), -2.0), -44.0))
+    r, _, n = _reduce(m, m.higher(m.mul(m.abs(x), -2.0), -44.0))
     power = m.unbits(_power(m, n))
     e = m.fma(power, _expm1_near(m, r), m.sub(power, 1.0))
     return m.copysign(m.div(e, m.add(e, 2.0)), x)
