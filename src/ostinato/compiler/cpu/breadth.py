@@ -14,7 +14,9 @@ from ostinato.compiler.cpu.schedule import Schedule
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.graph import Node
 
-MOST = 4
+IN_TILES, IN_PASSES = 4, 2
+"""The most vectors at once: after products, whose sums lie near, and in a pass over a row, which loads all it reads."""
+
 LEAST_REGISTERS = 32
 WORKING = 3
 """Registers an activation needs for itself, besides its constants, which are an instruction's operands in memory."""
@@ -23,12 +25,12 @@ LONE = frozenset({"sin", "cos", "fmod", "remainder", "pow"})
 """Operations that may call a function for each lane, or are long: their text is not written for more lanes."""
 
 
-def breadth(plan: Schedule, nodes: Sequence[Node], count: int, target: Target) -> int:
+def breadth(plan: Schedule, nodes: Sequence[Node], count: int, target: Target, most: int = IN_TILES) -> int:
     """A power of two that divides ``count``: so many vectors the operations ``nodes`` take at once, in this order."""
     if target.registers < LEAST_REGISTERS or any(node.op in LONE for node in nodes):
         return 1
     room = target.registers // (_alive(plan, nodes) + WORKING)
-    at_once = MOST
+    at_once = most
     while at_once > 1 and (count % at_once or at_once > room):
         at_once //= 2
     return at_once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ostinato.compiler.cpu.breadth import breadth
+from ostinato.compiler.cpu.breadth import IN_PASSES, breadth
 from ostinato.compiler.cpu.elementwise import Elementwise, Loads
 from ostinato.compiler.cpu.flat import COPIES
 from ostinato.compiler.cpu.frame import Frame, Step
@@ -95,7 +95,8 @@ class Passes:
         if phase.width == 1:
             return target.vector(self.type, 1), 1, 0
         full, rest = divmod(phase.width, lanes)
-        at_once = 1 if rest or self.frame.apart else breadth(self.frame.plan, phase.body, full, target)
+        alone = rest or self.frame.apart
+        at_once = 1 if alone else breadth(self.frame.plan, phase.body, full, target, IN_PASSES)
         return target.vector(self.type, at_once * lanes), full // at_once, rest
 
     def _segments(self, node: Node, pointers: dict[str, str]) -> None:

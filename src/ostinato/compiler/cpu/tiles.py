@@ -18,6 +18,9 @@ LINE = 64
 AHEAD = 8
 """How many k ahead weights are asked for, where a vector is a line: some 100 cycles."""
 
+FEW = 2
+"""Rows up to which none are: there the kernel does little else but load."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -74,7 +77,8 @@ def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Se
     for r in range(len(rows)):
         for c in range(count):
             code.do(f"{sums[r][c]} = phi {t} [ {zero(vector)}, %{before} ], [ {added[r][c]}, %{head} ]")
-    loaded = [w for group in groups for w in _load(code, vector, group, k)]
+    asks = len(rows) > FEW and lanes * vector.bytes == LINE
+    loaded = [w for group in groups for w in _load(code, vector, group, k, asks)]
     for r, row in enumerate(rows):
         place = code.let(f"getelementptr inbounds {element}, ptr {row}, i64 {k}")
         one = splat(code, vector, code.let(f"load {element}, ptr {place}, align {vector.bytes}"))
@@ -90,8 +94,8 @@ def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Se
             code.do(f"store {t} {added[r][c]}, ptr {place}, align {lanes * vector.bytes}")
 
 
-def _load(code: Code, vector: Vector, group: Columns, k: str) -> list[str]:
-    """The weights of one k; those of a later one are asked for, since most often they lie in the second cache."""
+def _load(code: Code, vector: Vector, group: Columns, k: str, asks: bool) -> list[str]:
+    """The weights of one k. ``asks`` for those of a later one, since most often they lie in the second cache."""
     element, lanes = vector.element, vector.lanes
     kind = (("i32", "0"), ("i32", "3"), ("i32", "1"))
     first = code.let(f"mul nuw nsw i64 {k}, {group.vectors * lanes}")
@@ -100,7 +104,7 @@ def _load(code: Code, vector: Vector, group: Columns, k: str) -> list[str]:
     for c in range(group.vectors):
         place = code.let(f"getelementptr inbounds {element}, ptr {panel}, i64 {c * lanes}")
         loaded.append(code.let(f"load {vector.type}, ptr {place}, align {lanes * vector.bytes}"))
-        if lanes * vector.bytes == LINE:
+        if asks:
             later = code.let(f"getelementptr {element}, ptr {place}, i64 {AHEAD * group.vectors * lanes}")
             code.intrinsic("llvm.prefetch.p0", "void", ("ptr", later), *kind)
     return loaded
