@@ -19,6 +19,7 @@ from ostinato.compiler.cpu.emit import emit
 from ostinato.compiler.cpu.flat import flatten
 from ostinato.compiler.cpu.layout import Buffer, Layout
 from ostinato.compiler.cpu.outer import ELEMENT
+from ostinato.compiler.cpu.ready import OBJECT, ready
 from ostinato.compiler.cpu.schedule import Schedule, describe, schedule
 from ostinato.compiler.cpu.targets import Target, host
 from ostinato.compiler.graph import Graph, dumps
@@ -80,19 +81,15 @@ def compiled(graph: Graph, buffers: Iterable[Buffer], dtype: torch.dtype, backwa
         backward: the states of the forward loop are read from their trajectories.
     """
     target, own = host(), list(buffers)
-    key = _key(graph, own, dtype, backward, target)
-    store = cache.default()
-    entry = store.get(key)
-    if entry is not None:
-        about = About(**json.loads(entry["about"]))
-        object = bytes(entry["object"])
-    else:
+
+    def make() -> cache.Entry:
         about, object = _compile(graph, own, dtype, backward, target)
-        store.put(key, {"about": json.dumps(asdict(about)).encode(), "object": object})
+        return {"about": json.dumps(asdict(about)).encode(), OBJECT: object}
+
+    found = ready(_key(graph, own, dtype, backward, target), make)
+    about = About(**json.loads(found.entry["about"]))
     layout = _layout(own, about.temporaries, target, dtype)
-    loaded = jit.load(object, ("run", "team"))
-    function = threads.Function(loaded["run"], loaded["team"])
-    return Machine(layout, target, dtype, about, function, loaded, entry is not None)
+    return Machine(layout, target, dtype, about, found.function, found.loaded, found.cached)
 
 
 def text(graph: Graph, buffers: Iterable[Buffer], dtype: torch.dtype, backward: bool, target: Target) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ostinato.compiler import cache
 from ostinato.compiler.cpu import jit, threads, tiles
+from ostinato.compiler.cpu.ready import OBJECT, Ready, ready
 from ostinato.compiler.cpu.targets import Target, host
 from ostinato.compiler.cpu.text import Code
 
@@ -46,21 +47,15 @@ def over_rows(left: Tensor, right: Tensor) -> Tensor:
         left.data_ptr(), left.stride(0), right.data_ptr(), right.stride(0), out.data_ptr(), rows, columns, inner
     )
     number = threads.most() if rows * columns * inner >= SHARED else 1
-    _function(ELEMENT[left.dtype])[0]([words], number)
+    _function(ELEMENT[left.dtype]).function([words], number)
     return out
 
 
 @once
-def _function(element: str) -> tuple[threads.Function, jit.Loaded]:
-    target, store = host(), cache.default()
+def _function(element: str) -> Ready:
+    target = host()
     source = text(element, target)
-    key = cache.key(source, jit.version(), repr(target))
-    entry = store.get(key)
-    if entry is None:
-        entry = {"object": jit.compile(source, target)}
-        store.put(key, entry)
-    loaded = jit.load(entry["object"], ("run", "team"))
-    return threads.Function(loaded["run"], loaded["team"]), loaded
+    return ready(cache.key(source, jit.version(), repr(target)), lambda: {OBJECT: jit.compile(source, target)})
 
 
 def text(element: str, target: Target) -> str:
