@@ -35,20 +35,19 @@ class View(NamedTuple):
 
 
 class Product(NamedTuple):
-    """The gradient of a weight: the sum over rows of ``grad`` ⊗ ``value``; if ``first`` is given, ⊗ the value of the
-    step before, which it is at the first."""
+    """The gradient of a weight: the sum over rows of ``grad`` ⊗ the value ``before`` rows above. The first step's state
+    is zero, and adds nothing."""
 
     grad: View
     value: View
-    first: Tensor | None
+    before: int
     shape: tuple[int, ...]
 
     def run(self, tensors: Sequence[Tensor], standing: Standing) -> Tensor:
         grad, value = self.grad.of(tensors), self.value.of(tensors)
-        if self.first is None:
-            return over_parts([(grad, value)], self.shape)
-        rows = self.first.shape[0]
-        return over_parts([(grad[rows:], value[:-rows]), (grad[:rows], self.first)], self.shape)
+        if self.before:
+            grad, value = grad[self.before :], value[: -self.before]
+        return over_parts([(grad, value)], self.shape)
 
 
 class Sum(NamedTuple):
@@ -104,7 +103,7 @@ class Backward:
         self._outs = [(index[name], width) for name, width in outs]
         numbers = {name: number for number, (name, _) in enumerate(outs, len(widths))}
         made = {name: View(numbers[held]) for name, held in streams.items() if held in numbers}
-        terms = _terms(compiled, kernel, shape.rows, asked, streams, read, made)
+        terms = _terms(compiled, shape.rows, asked, streams, read, made)
         self._wanted = tuple(wanted)
         self._x = made["grad.x"].number if "grad.x" in made else None
         parts = sorted(((s.tensor, s.start, s.rows, terms.get(n, [])) for n, s in pairs), key=lambda part: part[:2])
@@ -191,7 +190,6 @@ class Backward:
 
 def _terms(
     compiled: Compiled,
-    kernel: Kernel,
     rows: int,
     asked: Set[str],
     streams: Mapping[str, str],
@@ -214,12 +212,9 @@ def _terms(
     for weight in backward.weights:
         if weight.param not in asked:
             continue
-        first = None
-        if weight.where == "state":
-            width = program.forward.outputs[f"new.{weight.value}"].width
-            first = torch.zeros(rows, width, dtype=kernel.dtype)
+        before = rows if weight.where == "state" else 0
         value = (made if weight.where == "backward" else read)[weight.value]
-        product = Product(made[weight.grad], value, first, shapes[weight.param])
+        product = Product(made[weight.grad], value, before, shapes[weight.param])
         found.setdefault(weight.param, []).append(product)
     return found
 
