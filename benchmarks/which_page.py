@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from timing import Machine
 from which_runs import contestants
@@ -36,6 +37,8 @@ def text(content: Content, machine: Machine, pictures: dict[str, Path]) -> str:
         f"So far {whole} of {len(everyone)} cells have all their runs of the {len(PROBLEMS)} tasks; "
         f"{len(content.runs):,} runs are done, of {', '.join(content.problems) or 'none'}."
     )
+    if whole == len(everyone):
+        state = f"All {whole} cells have all their runs of the {len(PROBLEMS)} tasks, {len(content.runs):,} together."
     tables = [table.markdown().replace("## ", "### ", 1) for table in (content.overview(), content.claims())]
     shown = [
         f"![{task}: the figure of every cell against the time of its training step](images/{path.name})"
@@ -56,22 +59,27 @@ def draw(content: Content, task: str, path: Path) -> Path:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     points = {who: (content.cost(task, who), abs(top - score.mean)) for who, score in scores.items()}
-    for who, (cost, mean) in points.items():
+    named = 0
+    for who, (cost, mean) in sorted(points.items(), key=lambda item: item[1][1]):
         figures = [abs(top - figure) for figure in scores[who].figures]
         front = who in NAMED or not any(a < cost and b < mean for a, b in points.values())
         colour = "#b5472b" if front else "#7d8590"
         axes.errorbar(
             [cost], [mean], yerr=[[mean - min(figures)], [max(figures) - mean]], fmt="o", ms=5, color=colour, capsize=2
         )
-        if front:
-            axes.annotate(who, (cost, mean), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        if front:  # names of neighbours stand on either side
+            side, ha = ((6, "left"), (-6, "right"))[named % 2]
+            axes.annotate(who, (cost, mean), xytext=(side, -3), textcoords="offset points", ha=ha, fontsize=8)
+            named += 1
     value, how = problem.line
     value = abs(top - value)
     axes.axhline(value, color="#7d8590", ls="--", lw=1)
     axes.text(0.005, value, f" {how}", transform=axes.get_yaxis_transform(), ha="left", va="bottom", fontsize=8)
     if task in LOGARITHMIC:
         axes.set_yscale("log")
-    axes.set_xlim(0, 1.08 * axes.get_xlim()[1])
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(ScalarFormatter())
     axes.set_xlabel("milliseconds of a training step, one thread")
     axes.set_ylabel(f"{'% wrong' if problem.more_is_better else problem.unit}, test part")
     axes.set_title(f"{task}, about {round(next(iter(scores.values())).any.parameters, -2):,} parameters", fontsize=10)

@@ -209,10 +209,15 @@ def differences(score: Score, lstm: Score | None) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
+    """Mean and deviation of what ended, and how many did not."""
     if not values:
         return "–"
-    deviation = f" ± {figure(statistics.stdev(values))}" if len(values) > 1 else ""
-    return f"{figure(statistics.fmean(values))}{deviation}"
+    ended = [value for value in values if not math.isnan(value)]
+    if not ended:
+        return figure(math.nan)
+    deviation = f" ± {figure(statistics.stdev(ended))}" if len(ended) > 1 else ""
+    lost = len(values) - len(ended)
+    return f"{figure(statistics.fmean(ended))}{deviation}" + (f", {lost} of {len(values)} diverged" if lost else "")
 
 
 def figure(value: float) -> str:
