@@ -33,12 +33,11 @@ def write(content: Content, machine: Machine, docs: Path = DOCS) -> None:
 def text(content: Content, machine: Machine, pictures: dict[str, Path]) -> str:
     everyone = contestants()
     whole = sum(all(content.finished(task, who) for task in PROBLEMS) for who in everyone)
+    who = f"All {whole}" if whole == len(everyone) else f"So far {whole} of {len(everyone)}"
     state = (
-        f"So far {whole} of {len(everyone)} cells have all their runs of the {len(PROBLEMS)} tasks; "
+        f"{who} cells have all their runs of the {len(PROBLEMS)} tasks; "
         f"{len(content.runs):,} runs are done, of {', '.join(content.problems) or 'none'}."
     )
-    if whole == len(everyone):
-        state = f"All {whole} cells have all their runs of the {len(PROBLEMS)} tasks, {len(content.runs):,} together."
     tables = [table.markdown().replace("## ", "### ", 1) for table in (content.overview(), content.claims())]
     shown = [
         f"![{task}: the figure of every cell against the time of its training step](images/{path.name})"

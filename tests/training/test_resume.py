@@ -18,7 +18,7 @@ from ostinato.training.checkpoint import read_checkpoint
 COMMAND = [str(Path(sys.executable).with_name("ostinato"))]
 FLAGS = [
     "--hidden-size=16", "--num-layers=2", "--embedding-size=8", "--dropout=0.2", "--batch-size=4", "--device=cpu",
-    "--sequence-length=20", "--steps=160", "--validate-every=50", "--checkpoint-every=9", "--quiet",
+    "--sequence-length=20", "--steps=400", "--validate-every=70", "--checkpoint-every=9", "--quiet",
 ]  # fmt: skip
 
 
@@ -79,14 +79,14 @@ def test_killed_resumed_killed_resumed(environment, text, tmp_path):
     assert code == 0, said
 
     process = begin(environment, text, "--out", broken, *FLAGS)
-    wait_for_step(broken, 30, process)
+    wait_for_step(broken, 60, process)
     process.kill()
     process.communicate()
     process = begin(environment, "--resume", "--out", broken, "--quiet")
-    wait_for_step(broken, 80, process)
+    wait_for_step(broken, 200, process)
     process.kill()
     process.communicate()
-    assert read_checkpoint(broken / "checkpoints" / "last.ckpt")["global_step"] < 160, "killed too late to show a thing"
+    assert read_checkpoint(broken / "checkpoints" / "last.ckpt")["global_step"] < 400, "killed too late to show a thing"
     code, said = finish(begin(environment, "--resume", "--out", broken, "--quiet"))
     assert code == 0, said
 

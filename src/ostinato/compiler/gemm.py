@@ -4,8 +4,8 @@
 float32) it comes to 130 to 175 GFLOP/s in a product of inputs, where oneDNN, which torch has too, comes to 180 to 200:
 from some width on, and while the result is small enough that the memory it is written to, oneDNN's own choice, has
 been written before. In a weight's gradient, a sum over all steps, MKL comes to 110 to 160, oneDNN to less, and a
-function of our own to 160 to 200 (``cpu/outer.py``). On a Xeon MKL is the fastest in both (215 to 280), but where very
-many rows are added up it is a tenth faster still the other way round, with the wider side in its rows.
+function of our own to 160 to 200 (``cpu/outer.py``). On a Xeon MKL is the fastest in both, and where very many rows are
+added up it is faster still the other way round, with the wider side in its rows.
 """
 
 from __future__ import annotations

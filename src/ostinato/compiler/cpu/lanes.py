@@ -89,13 +89,13 @@ class Lanes:
             return [a]
         starts = range(0, v.lanes, own.lanes)
         return [
-            self.code.let(f"shufflevector {v.type} {a}, {v.type} poison, {_lanes(start, start + own.lanes)}")
+            self.code.let(f"shufflevector {v.type} {a}, {v.type} poison, {consecutive(start, start + own.lanes)}")
             for start in starts
         ]
 
     def _joined(self, a: str, b: str, lanes: int) -> str:
         half = replace(self.vector, lanes=lanes).type
-        return self.code.let(f"shufflevector {half} {a}, {half} {b}, {_lanes(0, 2 * lanes)}")
+        return self.code.let(f"shufflevector {half} {a}, {half} {b}, {consecutive(0, 2 * lanes)}")
 
     # Comparisons are ordered: with a NaN they are false; "une" and "uno" are true.
     def compare(self, how: str, a: Value, b: Value) -> str:
@@ -165,7 +165,7 @@ class Lanes:
         return self.value(terms[0])
 
 
-def _lanes(start: int, stop: int) -> str:
+def consecutive(start: int, stop: int) -> str:
     """Which lanes a shuffle takes, one after the other."""
     return f"<{stop - start} x i32> <" + ", ".join(f"i32 {n}" for n in range(start, stop)) + ">"
 

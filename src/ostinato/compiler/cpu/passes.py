@@ -8,6 +8,7 @@ from ostinato.compiler.cpu.breadth import IN_PASSES, breadth
 from ostinato.compiler.cpu.elementwise import Elementwise, Loads
 from ostinato.compiler.cpu.flat import COPIES
 from ostinato.compiler.cpu.frame import Frame, Step
+from ostinato.compiler.cpu.lanes import consecutive
 from ostinato.compiler.cpu.pointwise import POINTWISE
 from ostinato.compiler.cpu.schedule import Phase, Rows
 from ostinato.compiler.cpu.text import Vector
@@ -149,8 +150,7 @@ class Passes:
             half = self.frame.target.vector(self.type, vector.lanes // 2)
             parts = []
             for start in (0, half.lanes):
-                index = ", ".join(f"i32 {start + n}" for n in range(half.lanes))
-                mask = f"<{half.lanes} x i32> <{index}>"
+                mask = consecutive(start, start + half.lanes)
                 part = code.let(f"shufflevector {vector.type} {value}, {vector.type} poison, {mask}")
                 parts.append(part if half.lanes > 1 else code.let(f"extractelement <1 x {self.type}> {part}, i64 0"))
             value = POINTWISE[op](code, half, parts)
