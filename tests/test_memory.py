@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -45,14 +46,14 @@ def test_it_is_what_was_asked_for(rows, dtype) -> None:
 def test_a_block_is_used_again_once_nothing_refers_to_it() -> None:
     made = memory.empty(LIKE, COUNT + 2)
     address, part = made.data_ptr(), made[5:].view(-1)
-    assert address % memory.HUGE == 0
+    assert address % memory.LINE == 0
     del made
     assert memory.idle() == 0, "a view still reads it"
     assert memory.empty(LIKE, COUNT).data_ptr() != address
     memory.release()
     del part
-    assert memory.idle() == memory.LARGE + memory.HUGE, "whole large pages"
-    again = memory.empty(LIKE, COUNT)
+    assert memory.idle() == 2 * memory.LARGE, "whole units"
+    again = memory.empty(LIKE, COUNT + 1)
     assert again.data_ptr() == address
 
 
@@ -189,6 +190,54 @@ def test_a_result_can_be_stored_shared_and_sent() -> None:
     assert made.is_shared()
 
 
+@pooled
+def test_blocks_begin_at_different_places_of_a_page() -> None:
+    """Rows of several that a loop goes through at once would else lie in the same set of a cache."""
+    held = [memory.empty(LIKE, COUNT) for _ in range(8)] + [memory.empty(LIKE, memory.HUGE) for _ in range(8)]
+    places = sorted(made.data_ptr() % 4096 for made in held)
+    apart = [b - a for a, b in zip(places, [*places[1:], places[0] + 4096], strict=True)]
+    assert min(apart) >= 2 * memory.LINE, places
+
+
+@pooled
+def test_a_block_of_any_size_is_found_again() -> None:
+    for size in (COUNT + 1, 2 * COUNT - 1, 5 * COUNT + 7, memory.HUGE, 25 * COUNT + 1):
+        memory.release()
+        memory.empty(LIKE, size)
+        waits = memory.idle()
+        held = memory.empty(LIKE, size)
+        assert waits > 0
+        assert memory.idle() == 0, size
+        del held
+
+
+@pooled
+def test_a_block_comes_back_after_any_garbage_collection() -> None:
+    made = memory.empty(LIKE, COUNT)
+    gc.collect()
+    del made
+    assert memory.idle() == memory.LARGE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pooled
+@pytest.mark.parametrize(("kept", "free"), [(0, 8), (8, 0), (3, 5)])
+def test_what_waits_beyond_some_blocks_is_the_systems_if_it_needs_it(monkeypatch, kept, free) -> None:
+    def lazily_freed() -> int:
+        with open("/proc/self/smaps") as file:
+            lines = [line.split() for line in file if line.startswith("LazyFree:")]
+        return 1024 * sum(int(line[1]) for line in lines)
+
+    size = 8 * memory.HUGE
+    monkeypatch.setattr(memory, "KEPT", kept * size)
+    memory.keep_at_most(8 * size)
+    held = [memory.empty(LIKE, size // 4).fill_(1.0) for _ in range(8)]
+    before = lazily_freed()
+    held.clear()
+    assert memory.idle() == 8 * size
+    assert abs(lazily_freed() - before - free * size) <= free * memory.HUGE
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pooled
 def test_blocks_that_were_given_back_are_the_systems_again() -> None:
@@ -196,9 +245,10 @@ def test_blocks_that_were_given_back_are_the_systems_again() -> None:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    memory.keep_at_most(16 * memory.LARGE)
-    held = [memory.empty(LIKE, COUNT).fill_(1.0) for _ in range(8)]
+    size = 4 * memory.HUGE
+    memory.keep_at_most(16 * size)
+    held = [memory.empty(LIKE, size // 4).fill_(1.0) for _ in range(8)]
     full = resident()
     held.clear()
     memory.release()
-    assert full - resident() > 7 * memory.LARGE
+    assert full - resident() > 7 * size

@@ -1,6 +1,6 @@
 """Large memory that is used again: a bounded pool beside torch's allocator, for what a layer keeps of all steps.
 
-A call of a layer needs tens of megabytes that live until its backward, and torch's allocator asks the system for them
+A call of a layer needs megabytes that live until its backward, and torch's allocator often asks the system for them
 anew at every call. Writing such pages for the first time takes several times as long as the arithmetic that fills them.
 So blocks that nothing refers to any more are kept here for the next call. The system may take back the pages of a block
 that waits whenever it runs short, and :func:`release` gives all of them back.
@@ -13,6 +13,7 @@ that waits whenever it runs short, and :func:`release` gives all of them back.
 
 from __future__ import annotations
 
+import itertools
 import math
 import mmap
 import os
@@ -28,14 +29,24 @@ from ostinato.errors import InvalidType, InvalidValue
 
 __all__ = ["idle", "keep_at_most", "release"]
 
-LARGE = 2**23
-"""Bytes from which the pool is used; smaller blocks torch's allocator recycles by itself."""
+LARGE = 2**18
+"""Bytes from which the pool is used; smaller blocks torch's allocator recycles by itself. Larger ones it gives back to
+the system whenever they lie at the end of its heap, and every page of the next call's is then asked for again."""
 
 SPARE = 1.25
 """A block that waits is taken for less than it holds, but not for less than its size over this."""
 
 HUGE = 2**21
-"""Bytes of a large page. Blocks begin at one and the system is asked for them: a page of 4 KiB at a time is slower."""
+"""Bytes of a large page. The system is asked for them where a block holds some: a page of 4 KiB at a time is slower."""
+
+KEPT = 2**26
+"""Bytes that wait as they are. Beyond, the pages of a block that waits are the system's if it needs them; to say so is
+a call of the system."""
+
+LINE, PLACES, APART = 64, 1024, 617
+"""Bytes of a cache line; how many places there are for the start of a block; and how many of them one block begins
+behind the one before it. A loop goes through several blocks at once, and if all began at a page their rows would drive
+each other out of the caches: whatever blocks a call takes, this spreads them over a page and over 64 KiB."""
 
 PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
 
@@ -44,14 +55,33 @@ PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
 class _Block:
     pages: mmap.mmap
     start: int
-    """Where the first large page begins."""
+    """Where it begins."""
     size: int
     """Bytes from there on."""
+    user: weakref.ref[memoryview] | None = None
+    """What all tensors on it refer to. When that is gone, the block waits again."""
+
+    def back(self, user: object) -> None:
+        """Nothing refers to it any more."""
+        self.user = None
+        _lent.discard(self)
+        if idle() + self.size > KEPT and hasattr(mmap, "MADV_FREE"):
+            first = -(-self.start // mmap.PAGESIZE) * mmap.PAGESIZE
+            with suppress(OSError):  # A system before Linux 4.5.
+                self.pages.madvise(mmap.MADV_FREE, first, len(self.pages) - first)
+        _waiting.append(self)
+        _trim()
 
 
 _waiting: list[_Block] = []
 """Oldest first. Blocks come back from whatever thread drops the last reference, and during garbage collection, so no
 lock guards them: every change is one operation of the list."""
+
+_lent: set[_Block] = set()
+"""Those in use: only what is held here hears that its user is gone."""
+
+_numbers = itertools.count()
+"""Of the blocks that were made."""
 
 _limit = 0
 """Bytes; set below."""
@@ -93,9 +123,10 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     block = _take(size)
     if block is None:
         return like.new_empty(shape)
-    view = memoryview(block.pages)
-    weakref.finalize(view, _give, block).atexit = False
-    made = torch.frombuffer(view, dtype=like.dtype, offset=block.start, count=math.prod(shape)).view(shape)
+    user = memoryview(block.pages)
+    block.user = weakref.ref(user, block.back)
+    _lent.add(block)
+    made = torch.frombuffer(user, dtype=like.dtype, offset=block.start, count=math.prod(shape)).view(shape)
     if torch.are_deterministic_algorithms_enabled() and deterministic.fill_uninitialized_memory:  # type: ignore[attr-defined]
         made.fill_(math.nan)
     return made
@@ -103,13 +134,14 @@ def empty(like: Tensor, *shape: int) -> Tensor:
 
 def _take(size: int) -> _Block | None:
     """The smallest block that waits and fits, the last one used if several do; else a new one, or None."""
-    fitting = [block for block in reversed(tuple(_waiting)) if size <= block.size <= SPARE * size]
+    whole = -(-size // LARGE) * LARGE
+    fitting = [block for block in reversed(tuple(_waiting)) if whole <= block.size <= SPARE * whole]
     for block in sorted(fitting, key=lambda b: b.size):
         with suppress(ValueError):  # Another thread has taken it meanwhile.
             _waiting.remove(block)
             return block
     try:
-        return _mapped(-(-size // HUGE) * HUGE)
+        return _mapped(whole)
     except (OSError, ValueError, OverflowError):
         # Torch's allocator may find room among small blocks, and says in its own words that there is none.
         release()
@@ -117,21 +149,14 @@ def _take(size: int) -> _Block | None:
 
 
 def _mapped(size: int) -> _Block:
-    pages = mmap.mmap(-1, size + HUGE, flags=PRIVATE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    page = HUGE if size >= HUGE else mmap.PAGESIZE
+    place = LINE * (APART * next(_numbers) % PLACES)
+    pages = mmap.mmap(-1, size + page + place, flags=PRIVATE)
+    if page == HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # A system without large pages.
             pages.madvise(mmap.MADV_HUGEPAGE)
     address = torch.frombuffer(pages, dtype=torch.uint8).data_ptr()
-    return _Block(pages, -address % HUGE, size)
-
-
-def _give(block: _Block) -> None:
-    """Take back a block that nothing refers to any more. Its pages are the system's if it needs them."""
-    if hasattr(mmap, "MADV_FREE"):
-        with suppress(OSError):  # A system before Linux 4.5.
-            block.pages.madvise(mmap.MADV_FREE, block.start, block.size)
-    _waiting.append(block)
-    _trim()
+    return _Block(pages, -address % page + place, size)
 
 
 def _trim() -> None:
