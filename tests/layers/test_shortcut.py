@@ -163,3 +163,23 @@ def test_several_threads_at_once():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@torch.no_grad()
+def test_a_block_with_another_engine_leaves_the_way_as_it_is():
+    layer, x = make()
+    walk_in(layer, x)
+    for engine in ("loop", "aten"):
+        with ostinato.engine(engine):
+            layer(x)
+        assert found(layer)
+
+
+@pytest.mark.parametrize("engine", ["aten", "loop"])
+@torch.no_grad()
+def test_where_another_engine_is_asked_for_nothing_is_looked_at(monkeypatch, engine):
+    layer, x = make()
+    layer.engine = engine
+    monkeypatch.setattr(shortcut, "_plain", lambda layer: pytest.fail("looked at"))
+    walk_in(layer, x)
+    assert not found(layer)

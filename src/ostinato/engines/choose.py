@@ -53,7 +53,7 @@ TRAINED = {"lstm": 500_000}
 """Multiply-adds of a call from which training is faster compiled, where torch's own kernel has a fused backward: with a
 tenth of them too if shapes repeat, but not if every call has another one."""
 
-WIDE = {"lstm": 4_000_000}
+WIDE = {"lstm": 3_000_000}
 """Weights of a step above which torch's own kernel infers as fast: they come from afar in either."""
 
 

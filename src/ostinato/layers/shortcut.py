@@ -38,6 +38,9 @@ _seen: dict[bool, WeakKeyDictionary[Recurrent, torch.Size]] = {False: WeakKeyDic
 SMALL = 2_000_000_000
 """Multiply-adds of a call, some tens of milliseconds, beyond which the long way does not show."""
 
+KERNELS = ("auto", "native")
+"""What a layer may have asked for where a short way could come of it; the others are not looked at any further."""
+
 FEW = 2_000_000
 """Weights of a layer beyond which it does not show either, and what is kept ready would be much memory."""
 
@@ -128,12 +131,15 @@ def find(layer: Recurrent) -> Way | None:
 
 def remember(layer: Recurrent, input: Any) -> None:
     """After an ordinary call of a shape that was called before: keep what makes the next one short, if it can be."""
+    asked = choose.asked(layer.engine)
+    if asked not in KERNELS:
+        return
     grads = torch.is_grad_enabled()
     _ways[grads].pop(layer, None)
-    if type(input) is not Tensor or input.dim() != 3 or not input.is_contiguous() or not _plain(layer):
+    if type(input) is not Tensor or input.dim() != 3 or not input.is_contiguous():
         return
     seen, _seen[grads][layer] = _seen[grads].get(layer), input.shape
-    if seen != input.shape or 0 in input.shape or layer.choose(input).engine != "native":
+    if seen != input.shape or 0 in input.shape or layer.choose(input).engine != "native" or not _plain(layer):
         return
     learns = grads and (input.requires_grad or any(p.requires_grad for p in layer.parameters()))
     if grads and (not learns or hooked()):
@@ -146,7 +152,7 @@ def remember(layer: Recurrent, input: Any) -> None:
         return
     work = [prepared.work_of(compiled, input.dtype, learns) for compiled in programs]
     if sum(work) * input.shape[0] * input.shape[1] <= SMALL and max(work) <= FEW:
-        _ways[grads][layer] = Way(layer, input, programs, choose.asked(layer.engine), learns)
+        _ways[grads][layer] = Way(layer, input, programs, asked, learns)
 
 
 def hooked() -> bool:
