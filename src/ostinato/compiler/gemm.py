@@ -62,6 +62,13 @@ def over_rows(left: Tensor, right: Tensor) -> Tensor:
     return torch.mm(left.t(), right)
 
 
+def repeated(size: outer.Size, dtype: torch.dtype) -> outer.Repeated | None:
+    """For one size of :func:`over_rows`, our own function where it is the fastest, or where asking for another one
+    takes as long as the product; None elsewhere."""
+    work = size.rows * size.columns * size.inner
+    return outer.Repeated(size, dtype) if 0 < work < SUMMED or (work and mkl_is_narrow()) else None
+
+
 @cache
 def mkl_is_narrow() -> bool:
     """Whether MKL takes its narrower kernels here: on another maker's processor that has AVX-512."""

@@ -52,7 +52,7 @@ def test_narrower_processors(monkeypatch, family, dtype) -> None:
     monkeypatch.setenv(targets.VARIABLE, family)
     outer._function.cache_clear()
     try:
-        for rows, columns, inner in ((70, 13, 37), (1, 1, 1), (65, 6, 64)):
+        for rows, columns, inner in ((70, 13, 37), (1, 1, 1), (65, 6, 64), (70, 13, outer.COPIED + 5)):
             left, right = torch.randn(rows, columns, dtype=dtype), torch.randn(rows, inner, dtype=dtype)
             close(outer.over_rows(left, right), left, right)
     finally:
@@ -71,6 +71,17 @@ def test_the_same_bits_for_every_number_of_threads() -> None:
         torch.set_num_threads(number)
         found.append(outer.over_rows(left, right))
     assert all(torch.equal(found[0], other) for other in found)
+
+
+@pytest.mark.parametrize("inner", [outer.COPIED - 1, outer.COPIED, outer.COPIED + 70])
+@pytest.mark.parametrize("columns", [1, 5, 6, 12, 17])
+def test_columns_that_are_copied_first(columns, inner) -> None:
+    """Nothing beside the columns of a full tile is read: what lies there is NaN, and behind the last row nothing."""
+    torch.set_num_threads(2)
+    wide = torch.full((131, columns + 3), torch.nan)
+    left, right = wide[:, 1 : columns + 1], torch.randn(131, inner)
+    left.copy_(torch.randn(131, columns))
+    close(outer.over_rows(left, right), left, right)
 
 
 def test_rows_at_any_distance() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import cache as once
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +30,15 @@ ELEMENT = {torch.float32: "float", torch.float64: "double"}
 BLOCK = 64
 """Rows of a block: of widths up to 650, no other number was faster throughout."""
 
+NARROW = (2, 1)
+"""Columns of the tiles for what is left of a thread's columns when no more full tile fits."""
+
+COPIED = 200
+"""Columns of ``right`` from which a full tile's columns of a block are copied first, as they are read so often."""
+
+NEAR = 8
+"""Elements that a row takes of the copy."""
+
 AHEAD = 32
 """So many rows ahead ``left`` is asked for: what is read of a row is short, and the next one is far away."""
 
@@ -43,12 +53,35 @@ def over_rows(left: Tensor, right: Tensor) -> Tensor:
     out = left.new_empty(columns, inner)
     if not rows or not out.numel():
         return out.zero_()
-    words = (ctypes.c_int64 * len(WORDS))(
-        left.data_ptr(), left.stride(0), right.data_ptr(), right.stride(0), out.data_ptr(), rows, columns, inner
-    )
-    number = threads.most() if rows * columns * inner >= SHARED else 1
-    _function(ELEMENT[left.dtype]).function([words], number)
+    size = Size(rows, columns, inner, left.stride(0), right.stride(0))
+    Repeated(size, left.dtype).run(left.data_ptr(), right.data_ptr(), out.data_ptr())
     return out
+
+
+class Size(NamedTuple):
+    """N, O and K, and how many elements lie between the rows of either side."""
+
+    rows: int
+    columns: int
+    inner: int
+    left_stride: int
+    right_stride: int
+
+
+class Repeated:
+    """The product of one size, made again and again: only addresses change. Not for two threads at once."""
+
+    def __init__(self, size: Size, dtype: torch.dtype) -> None:
+        rows, columns, inner, left_stride, right_stride = size
+        self._words = (ctypes.c_int64 * len(WORDS))(0, left_stride, 0, right_stride, 0, rows, columns, inner)
+        number = threads.most() if rows * columns * inner >= SHARED else 1
+        self._go = _function(ELEMENT[dtype]).function.standing(self._words, number)
+
+    def run(self, left: int, right: int, out: int) -> None:
+        """From addresses: of the first element of either side, and of the result, O rows of K elements."""
+        words = self._words
+        words[0], words[2], words[4] = left, right, out
+        self._go()
 
 
 @once
@@ -64,6 +97,14 @@ def text(element: str, target: Target) -> str:
 
 
 @dataclass(frozen=True)
+class _Left:
+    """Where the columns of ``left`` of a tile begin, and how many elements lie between their rows."""
+
+    rows: str
+    stride: str
+
+
+@dataclass(frozen=True)
 class _Tile:
     """So many columns of ``left`` by vectors of ``right``; ``mask``: which lanes of the one vector there are."""
 
@@ -74,7 +115,7 @@ class _Tile:
 
 class _Writer:
     def __init__(self, element: str, target: Target) -> None:
-        self.code, self.vector, self.element = Code(), target.vector(element), element
+        self.code, self.target, self.vector, self.element = Code(), target, target.vector(element), element
         self.columns, self.vectors = (6, 4) if target.registers >= 32 else (4, 2)
         self.words: dict[str, str] = {}
 
@@ -82,40 +123,70 @@ class _Writer:
         code = self.code
         code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads) #0 {")
         code.label("entry")
+        code.do(f"%near = alloca {self.element}, i64 {BLOCK * NEAR}, align 64")
         for n, name in enumerate(WORDS):
             place = code.let(f"getelementptr inbounds i64, ptr %args, i64 {n}")
             kind = "ptr" if name in ("left", "right", "out") else "i64"
             self.words[name] = code.let(f"load {kind}, ptr {place}, align 8")
-        full = code.let(f"udiv i64 {self.words['columns']}, {self.columns}")
-        low, high = self._share(full, "%thread"), self._share(full, code.let("add i64 %thread, 1"))
-        last = code.let("sub i64 %threads, 1")
-        is_last = code.let(f"icmp eq i64 %thread, {last}")
-        left_over = code.let(f"mul i64 {full}, {self.columns}")
+        low, high = self._share("%thread"), self._share(code.let("add i64 %thread, 1"))
         with code.loop("0", self.words["rows"], BLOCK) as start:
             rest = code.let(f"sub i64 {self.words['rows']}, {start}")
             count = code.intrinsic("llvm.smin.i64", "i64", ("i64", rest), ("i64", str(BLOCK)))
-            with code.loop(low, high) as tile:
-                self._across(self.columns, code.let(f"mul i64 {tile}, {self.columns}"), start, count)
-            with code.when(is_last), code.loop(left_over, self.words["columns"]) as column:
-                self._across(1, column, start, count)
+            at = low
+            for columns in (self.columns, *NARROW):
+                left = code.let(f"sub i64 {high}, {at}")
+                beyond = code.let(f"urem i64 {left}, {columns}")
+                after = code.let(f"sub i64 {high}, {beyond}")
+                with code.loop(at, after, columns) as column:
+                    self._across(columns, column, start, count)
+                at = after
         code.do("ret void")
         code.lines.append("}")
         code.lines.append("attributes #0 = { nounwind }")
         return code.text()
 
-    def _share(self, total: str, n: str) -> str:
-        return self.code.let(f"udiv i64 {self.code.let(f'mul i64 {total}, {n}')}, %threads")
+    def _share(self, n: str) -> str:
+        """Column n·O/threads."""
+        part = self.code.let(f"mul i64 {self.words['columns']}, {n}")
+        return self.code.let(f"udiv i64 {part}, %threads")
 
     def _across(self, columns: int, column: str, start: str, count: str) -> None:
         """A few columns of ``left`` by all of ``right``: wide tiles, and then single vectors, the last one in part."""
         code, lanes, inner = self.code, self.vector.lanes, self.words["inner"]
         wide = self.vectors * lanes
         after_wide = code.let(f"mul i64 {code.let(f'udiv i64 {inner}, {wide}')}, {wide}")
+        rows = self._at(self.words["left"], code.let(f"mul i64 {start}, {self.words['left_stride']}"), column)
+        left = _Left(rows, self.words["left_stride"])
+        if columns == self.columns:
+            again = code.let(f"icmp uge i64 {inner}, {COPIED}")
+            with code.when(again):
+                self._copy(left, count)
+            left = _Left(
+                code.let(f"select i1 {again}, ptr %near, ptr {left.rows}"),
+                code.let(f"select i1 {again}, i64 {NEAR}, i64 {left.stride}"),
+            )
         with code.loop("0", after_wide, wide) as at:
-            self._tile(_Tile(columns, self.vectors), column, at, start, count)
+            self._tile(_Tile(columns, self.vectors), left, column, at, start, count)
         with code.loop(after_wide, inner, lanes) as at:
             mask = self._mask(code.let(f"sub i64 {inner}, {at}"))
-            self._tile(_Tile(columns, 1, mask), column, at, start, count)
+            self._tile(_Tile(columns, 1, mask), left, column, at, start, count)
+
+    def _copy(self, left: _Left, count: str) -> None:
+        """A tile's columns of a block, side by side: where they lie the rows may all be in one set of a cache."""
+        code, vector = self.code, self.target.vector(self.element, NEAR)
+        lanes = ", ".join(f"i1 {int(n < self.columns)}" for n in range(NEAR))
+        with code.loop("0", count) as n:
+            here = self._at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
+            self._ask(here, left)
+            nothing = (vector.type, tiles.zero(vector))
+            given = (("ptr", here), ("i32", str(vector.bytes)), (vector.mask, f"<{lanes}>"), nothing)
+            value = code.intrinsic(f"llvm.masked.load.{vector.suffix}.p0", vector.type, *given)
+            near = self._at("%near", code.let(f"mul i64 {n}, {NEAR}"))
+            code.do(f"store {vector.type} {value}, ptr {near}, align {vector.bytes}")
+
+    def _ask(self, row: str, left: _Left) -> None:
+        there = self._at(row, self.code.let(f"mul i64 {left.stride}, {AHEAD}"))
+        self.code.intrinsic("llvm.prefetch.p0", "void", ("ptr", there), ("i32", "0"), ("i32", "3"), ("i32", "1"))
 
     def _mask(self, left: str) -> str:
         """The lanes of a vector that are there, if so many elements are left."""
@@ -125,10 +196,9 @@ class _Writer:
         every = code.let(f"shufflevector {t} {first}, {t} poison, <{lanes} x i32> zeroinitializer")
         return code.let(f"icmp ult {t} <{numbers}>, {every}")
 
-    def _tile(self, tile: _Tile, column: str, at: str, start: str, count: str) -> None:
+    def _tile(self, tile: _Tile, left: _Left, column: str, at: str, start: str, count: str) -> None:
         """Add a block's sums to one tile of the result; the first block's are the result."""
         code, t = self.code, self.vector.type
-        left = self._at(self.words["left"], code.let(f"mul i64 {start}, {self.words['left_stride']}"), column)
         right = self._at(self.words["right"], code.let(f"mul i64 {start}, {self.words['right_stride']}"), at)
         before, head, done = code.name("before"), code.name("n"), code.name("done")
         code.do(f"br label %{before}")
@@ -145,10 +215,9 @@ class _Writer:
                 code.do(f"{sums[c][v]} = phi {t} [ {zero}, %{before} ], [ {added[c][v]}, %{head} ]")
         row = self._at(right, code.let(f"mul i64 {n}, {self.words['right_stride']}"))
         loaded = [self._load(self._at(row, str(v * self.vector.lanes)), tile) for v in range(tile.vectors)]
-        row = self._at(left, code.let(f"mul i64 {n}, {self.words['left_stride']}"))
+        row = self._at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
         if tile.columns > 1:
-            there = self._at(row, code.let(f"mul i64 {self.words['left_stride']}, {AHEAD}"))
-            code.intrinsic("llvm.prefetch.p0", "void", ("ptr", there), ("i32", "0"), ("i32", "3"), ("i32", "1"))
+            self._ask(row, left)
         for c in range(tile.columns):
             number = code.let(f"load {self.element}, ptr {self._at(row, str(c))}, align {self.vector.bytes}")
             one = tiles.splat(code, self.vector, number)
