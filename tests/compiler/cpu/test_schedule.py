@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ostinato.compiler.cpu import tiles
 from ostinato.compiler.cpu.flat import flatten, is_plain, resolve
 from ostinato.compiler.cpu.machine import _plan
-from ostinato.compiler.cpu.pack import Panel
+from ostinato.compiler.cpu.pack import Panel, _parts, _units
 from ostinato.compiler.cpu.schedule import Rows, Schedule, Tiles, members, schedule
 from ostinato.compiler.cpu.targets import FAMILIES, named
 from ostinato.compiler.graph import Builder, Graph
@@ -76,12 +77,13 @@ def test_what_products_and_orders_of_axes_read_lies_in_memory() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("width", [1, 5, 16, 17, 64, 65, 300])
-def test_packed_weights_hold_every_column_once(family: str, width: int) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("width", [1, 5, 16, 17, 64, 65, 300, 650])
+def test_packed_weights_hold_every_column_once(family: str, width: int, shared: bool) -> None:
     target = named(family, "any")
     (stage,) = (s for s in _plan(*sized("GRU", 5).kernel()._forward_graph(False)).stages if isinstance(s, Tiles))
     stage.width = width
-    panel = Panel.of(stage, target, target.lanes("float"), 0)
+    panel = Panel.of(stage, target, target.lanes("float"), 0, shared)
     seen = [
         (id(product.node), tile * panel.units + unit)
         for tile in range(panel.tiles)
@@ -93,3 +95,44 @@ def test_packed_weights_hold_every_column_once(family: str, width: int) -> None:
     assert {unit for _, unit in seen} >= set(range(units)), "a column left out"
     assert panel.stride == sum(c.inner * c.vectors for c in panel.chunks) * target.lanes("float")
     assert panel.scratch == panel.rows * panel.vectors
+
+
+@pytest.mark.parametrize(
+    ("width", "products", "inner", "threads", "expected"),
+    [
+        (650, 4, 650, 2, 3),  # 41 vectors: 14 tiles of 3, 7 for each of two threads; of 2 one of them has 22 vectors
+        (650, 1, 2600, 2, 7),  # 6 tiles of 7; of 8 a sixth would be padding
+        (128, 1, 128, 2, 4),  # one tile would leave the second thread without work
+        (128, 1, 128, 1, 8),
+        (128, 4, 128, 2, 2),
+        (512, 4, 512, 2, 2),
+        (16, 1, 16, 2, 1),
+    ],
+)
+def test_how_wide_a_tile_is(width: int, products: int, inner: int, threads: int, expected: int) -> None:
+    shape = tiles.shape(named("avx512", "any"))
+    assert _units(shape, -(-width // 16), [(products, shape.vectors(inner))], threads) == expected
+
+
+@pytest.mark.parametrize("most", [2, 3, 4])
+def test_a_tiles_vectors_are_shared_out_among_few_kernels(most: int) -> None:
+    for count in range(1, 20):
+        parts = _parts(count, most)
+        assert sum(parts) == count
+        assert len(parts) == -(-count // most)
+        assert max(parts) - min(parts) <= 1
+        assert max(parts) <= most
+
+
+def test_the_slower_of_two_threads_never_has_more_to_do_than_with_the_usual_tile() -> None:
+    shape = tiles.shape(named("avx512", "any"))
+
+    def of_the_slower(units: int, total: int) -> int:
+        number = -(-total // units)
+        return -(-number // 2) * units
+
+    for total in range(1, 70):
+        usual = min(shape.tile // 3, total)
+        units = _units(shape, total, [(3, 3)], 2)
+        assert of_the_slower(units, total) <= of_the_slower(usual, total)
+        assert of_the_slower(units, total) - total / 2 < 2, "less than a tile of two is idle"

@@ -19,7 +19,7 @@ from ostinato.compiler.cpu.layout import NUMBERS, Layout
 from ostinato.compiler.cpu.pack import Panel, emit_copiers, emit_pack
 from ostinato.compiler.cpu.passes import Passes
 from ostinato.compiler.cpu.products import Products
-from ostinato.compiler.cpu.schedule import Schedule, Tiles
+from ostinato.compiler.cpu.schedule import SHARED_WORK, Schedule, Tiles, work_of
 from ostinato.compiler.cpu.targets import Target
 
 FLUSH = 64
@@ -52,9 +52,10 @@ class _Emitter(Frame):
         self.products, self.passes = Products(self), Passes(self)
         self.panels: dict[int, Panel] = {}
         self.packed = 0
+        shared = work_of(plan) >= SHARED_WORK
         for n, stage in enumerate(plan.stages):
             if isinstance(stage, Tiles):
-                self.panels[n] = Panel.of(stage, target, self.lanes, self.packed)
+                self.panels[n] = Panel.of(stage, target, self.lanes, self.packed, shared)
                 self.packed += self.panels[n].size
 
     def module(self) -> Emitted:

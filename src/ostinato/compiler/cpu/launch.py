@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ostinato import memory
 from ostinato.compiler.cpu import threads
 from ostinato.compiler.cpu.machine import Machine
-
-SHARED_WORK = 30_000
-"""Multiply-adds of a step below which a second thread costs more than it brings (a barrier is some 200 ns)."""
+from ostinato.compiler.cpu.schedule import SHARED_WORK
 
 SHARED_PASS = 100_000
 """The same for a call of a loop without products, in elementwise operations: its threads never wait for each other,
@@ -118,7 +117,8 @@ class Call:
         """A sum over steps and rows, of all threads' parts."""
         assert self.sums is not None, "a loop without sums"
         start = self.machine.layout.sums[name]
-        return self.sums[:, :, start : start + self.machine.layout.buffers[name].width].sum((0, 1))
+        added = self.sums[:, 1, start : start + self.machine.layout.buffers[name].width]  # the running sums are zero
+        return added.sum(0) if len(added) > 1 else added[0].clone()
 
     def prepare(self, number: int) -> None:
         """Memory within the call, for so many threads."""
@@ -130,9 +130,9 @@ class Call:
             values[at] = position * size
             values[at + 1] = width
             position += -(-width * (number if passing else self.rows) // lanes) * lanes
-        memory = torch.empty(position + 2 * lanes, dtype=machine.dtype)
-        self._held.append(memory)
-        base = -(-memory.data_ptr() // 64) * 64
+        inside = memory.empty(torch.empty(0, dtype=machine.dtype), position + 2 * lanes)
+        self._held.append(inside)
+        base = -(-inside.data_ptr() // ALIGNED) * ALIGNED
         values[index["packed"]] = base
         for at, _, _ in inner:
             values[at] += base

@@ -11,6 +11,12 @@ from ostinato.compiler.cpu.schedule import Product, Tiles
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code, Vector
 
+ALONE = 1.35
+"""How many vectors' time a kernel of one takes: it waits for its own sums."""
+
+WORTH = 0.98
+"""A tile differs from the usual one if that leaves less than this share of the work."""
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -71,32 +77,64 @@ class Panel:
         return f"{self.tiles} tiles of {self.units} vectors, {self.rows} rows by {sizes}"
 
     @classmethod
-    def of(cls, stage: Tiles, target: Target, lanes: int, offset: int) -> Panel:
-        """Products of the same operand stand side by side, as many vectors as registers allow."""
+    def of(cls, stage: Tiles, target: Target, lanes: int, offset: int, shared: bool) -> Panel:
+        """Products of the same operand stand side by side, as many vectors as registers allow.
+
+        Args:
+            offset: where the stage's weights begin.
+            shared: whether a step of one row is worth two threads, which then split the stage's columns.
+        """
         shape = tiles.shape(target)
         groups: dict[tuple[int, int], list[int]] = {}
         for n, product in enumerate(stage.products):
             groups.setdefault((id(product.operand.node), product.operand.offset), []).append(n)
-        most = max(len(g) for g in groups.values())
-        units = max(1, shape.tile // most)
         total = -(-stage.width // lanes)
-        units = min(units, total)
+        most = {key: shape.vectors(stage.products[g[0]].inner) for key, g in groups.items()}
+        units = _units(shape, total, [(len(g), most[key]) for key, g in groups.items()], 2 if shared else 1)
         positions = [0] * len(stage.products)
         chunks: list[Chunk] = []
         vector, weights = 0, 0
-        for group in groups.values():
+        for key, group in groups.items():
             columns = [(stage.products[n], u) for n in group for u in range(units)]
             for k, n in enumerate(group):
                 positions[n] = vector + k * units
-            for start in range(0, len(columns), shape.vectors):
-                part = tuple(columns[start : start + shape.vectors])
-                first = part[0][0]
-                chunks.append(Chunk(first.operand, first.inner, vector + start, len(part), weights, part))
-                weights += first.inner * len(part) * lanes
+            start = 0
+            for count in _parts(len(columns), most[key]):
+                part, first = tuple(columns[start : start + count]), columns[start][0]
+                chunks.append(Chunk(first.operand, first.inner, vector + start, count, weights, part))
+                weights += first.inner * count * lanes
+                start += count
             vector += len(columns)
         rows = min(shape.rows[c.vectors - 1] for c in chunks)
         count = -(-total // units)
         return cls(count, units, stage.width, vector, tuple(chunks), tuple(positions), rows, weights, offset)
+
+
+def _parts(count: int, most: int) -> list[int]:
+    """``count`` vectors for as few kernels as can be, of about one size."""
+    number = -(-count // most)
+    return [count // number + (n < count % number) for n in range(number)]
+
+
+def _units(shape: tiles.Shape, total: int, groups: list[tuple[int, int]], threads: int) -> int:
+    """How many vectors of the width a tile has: about :attr:`tiles.Shape.tile` of all products together.
+
+    Of ``total`` vectors the last tile may have few, and where threads take tiles of their own one may have a tile more;
+    the number is taken that leaves the slower thread the least to do, if that is worth it.
+
+    Args:
+        groups: how many products of each operand there are, and the most vectors of a kernel.
+    """
+    beside = max(count for count, _ in groups)
+    usual, widest = (max(1, min(vectors // beside, total)) for vectors in (shape.tile, shape.widest))
+
+    def work(units: int) -> float:
+        tiles_in_all = -(-total // units)
+        cost = sum(max(n, ALONE) for count, most in groups for n in _parts(count * units, most))
+        return -(-tiles_in_all // threads) * cost
+
+    best = min(range(1, widest + 1), key=lambda units: (work(units), -units))
+    return best if work(best) < WORTH * work(usual) else usual
 
 
 COPIERS = ("turn", "lines", "pick")

@@ -23,6 +23,12 @@ def _together(chunks: Sequence[Chunk], most: int) -> Iterator[list[Chunk]]:
             yield group[start : start + most]
 
 
+def _countable(units: int, full: int) -> int:
+    """A number of vectors that divides most of those of a tile: all if there is one but 1, else a power of two."""
+    common = gcd(units, full)
+    return common if common > 1 or not full else 1 << (min(units, full).bit_length() - 1)
+
+
 class Products:
     """Writes stages of the kind :class:`Tiles`. Sums pass through a little memory on the stack, ``%scratch``."""
 
@@ -104,7 +110,7 @@ class Products:
         code = self.code
         full, rest = divmod(stage.width, self.frame.lanes)
         nodes = [p.node for p in stage.products] + stage.body
-        at_once = breadth(self.frame.plan, stage.body, gcd(panel.units, full), self.frame.target)
+        at_once = breadth(self.frame.plan, stage.body, _countable(panel.units, full), self.frame.target)
         several = self.frame.target.vector(self.type, at_once * self.frame.lanes)
         begin = code.let(f"mul nuw nsw i64 {tile}, {panel.units}")
         stop = code.let(f"add nuw nsw i64 {begin}, {panel.units}")
@@ -129,10 +135,21 @@ class Products:
 
                 return {id(p.node): read(n) for n, p in enumerate(stage.products)}
 
-            with code.loop(begin, end, at_once) as v:
-                unit = code.let(f"sub nsw i64 {v}, {begin}")
-                at = code.let(f"mul nuw nsw i64 {v}, {self.frame.lanes}")
-                self.elementwise.body(nodes, several, at, pointers, products(unit, several), 0)
+            def loop(low: str, high: str, step: int, vector: Vector) -> None:
+                with code.loop(low, high, step) as v:
+                    unit = code.let(f"sub nsw i64 {v}, {begin}")
+                    at = code.let(f"mul nuw nsw i64 {v}, {self.frame.lanes}")
+                    self.elementwise.body(nodes, vector, at, pointers, products(unit, vector), 0)
+
+            if panel.units % at_once or full % at_once:
+                left = code.let(f"sub i64 {end}, {begin}")
+                count = code.intrinsic("llvm.smax.i64", "i64", ("i64", left), ("i64", "0"))
+                beyond = code.let(f"urem i64 {count}, {at_once}")
+                middle = code.let(f"add i64 {begin}, {code.let(f'sub i64 {count}, {beyond}')}")
+                loop(begin, middle, at_once, several)
+                loop(middle, end, 1, self.frame.vector)
+            else:
+                loop(begin, end, at_once, several)
             if rest:
                 is_last = code.let(f"icmp uge i64 {stop}, {full + 1}")
                 with code.when(is_last):

@@ -16,6 +16,9 @@ from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, is_joi
 from ostinato.compiler.graph import Graph, Node
 from ostinato.compiler.interpret import REDUCTIONS
 
+SHARED_WORK = 30_000
+"""Multiply-adds of a step below which a second thread costs more than it brings (a barrier is some 200 ns)."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -92,6 +95,11 @@ class Schedule:
             return Place(read.node["name"], read.offset)
         places = self.stores.get(id(read.node))
         return None if not places else Place(places[0].buffer, places[0].offset + read.offset)
+
+
+def work_of(plan: Schedule) -> int:
+    """Multiply-adds of the products of a row and step."""
+    return sum(p.inner * stage.width for stage in plan.stages if isinstance(stage, Tiles) for p in stage.products)
 
 
 def is_apart(plan: Schedule, carried: Mapping[str, int]) -> bool:

@@ -18,6 +18,9 @@ LINE = 64
 AHEAD = 8
 """How many k ahead weights are asked for, where a vector is a line: some 100 cycles."""
 
+FIRST = 40_000
+"""Bytes of weights that stay in the first cache (32 to 48 KB) while rows go through it."""
+
 FEW = 2
 """Rows up to which none are: there the kernel does little else but load."""
 
@@ -27,18 +30,27 @@ class Shape:
     """How a processor's registers are shared out.
 
     Attributes:
-        vectors: the most vectors of columns in one kernel, and ``tile``: about so many in a tile.
+        near: the most vectors of columns in one kernel.
+        far: the same where its weights are more than the first cache holds, and come from the second for every block of
+            rows: with fewer vectors blocks have more rows.
+        tile: about so many vectors in a tile; ``widest``: no more than so many.
         rows: the most rows for 1, 2, … vectors.
     """
 
-    vectors: int
+    near: int
+    far: int
     tile: int
+    widest: int
     rows: tuple[int, ...]
+
+    def vectors(self, inner: int) -> int:
+        """The most vectors of columns in a kernel that adds up over so many k."""
+        return self.near if self.near * LINE * inner <= FIRST else self.far
 
 
 def shape(target: Target) -> Shape:
     """Accumulators, one vector of weights a column, and one broadcast must fit without a spill."""
-    return Shape(4, 8, (8, 8, 8, 6)) if target.registers >= 32 else Shape(2, 4, (6, 5))
+    return Shape(4, 3, 8, 12, (8, 8, 8, 6)) if target.registers >= 32 else Shape(2, 2, 4, 4, (6, 5))
 
 
 @dataclass(frozen=True)
