@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 import ostinato
 from ostinato.cells import registry
+from ostinato.compiler import gemm
 from ostinato.layers import shortcut
 
 CELLS = ("lstm", "gru", "rnn", "mgu", "cho-gru", "peephole-lstm", "layer-norm-lstm", "nas", "fast-grnn")
@@ -62,6 +63,28 @@ def test_the_same_gradients(name, options):
     on_the_short_way(layer, x)
     for other in (x, torch.randn(7, 3, 6, dtype=torch.double)):
         same(gradients(layer, other), expected(layer, other), 1e-10)
+
+
+@pytest.mark.parametrize("narrow", [False, True], ids=["torch's large products", "our own"])
+@pytest.mark.parametrize("name", ["lstm", "mgu", "cho-gru", "layer-norm-lstm"])
+def test_the_same_gradients_of_large_weights(monkeypatch, name, narrow):
+    """Sizes at which a product is torch's or our own, by the processor; parts of one weight are written in place."""
+    monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: narrow)
+    monkeypatch.setattr(gemm, "SUMMED", 50_000)
+    layer = ostinato.Recurrent(name, 40, 35, engine="native", dtype=torch.double)
+    for rows in (1, 60):
+        x = torch.randn(9, rows, 40, dtype=torch.double)
+        on_the_short_way(layer, x)
+        same(gradients(layer, x), expected(layer, x), 1e-9)
+
+
+def test_frozen_weights_have_no_gradient_and_the_others_the_same():
+    for frozen in (["weight_ih_l0"], ["weight_hh_l0", "bias_ih_l0"]):
+        layer, x = make("mgu")
+        for parameter in frozen:
+            getattr(layer, parameter).requires_grad_(False)
+        on_the_short_way(layer, x)
+        same(gradients(layer, x), expected(layer, x))
 
 
 def test_most_cells_go_it():

@@ -1,7 +1,7 @@
 """The mean that a layer norm takes from a product, taken from the weight instead.
 
 Of ``v = W u`` the mean over the features is ``mean(W over its rows) u``. So ``v - mean(v)`` is a product too, with
-``W - mean(W)``, which is made once a call, where torch differentiates it. The loop then adds up squares only: one pass
+``W - mean(W)``, which is made once a call (``less_mean.py``). The loop then adds up squares only: one pass
 over a row less in the forward step, and one in the backward.
 """
 
@@ -51,13 +51,5 @@ def _centred(build: Builder, value: Node) -> Node:
 
 
 def _from_mean(build: Builder, weight: Node) -> Node:
-    """A parameter less its mean over its rows: torch's own work, outside the loop."""
-    shape = (1, *weight.shape[1:])
-    mean = _aten(build, "aten.mean.dim", (weight,), [{"%": 0}, [0], True], shape, weight.source)
-    return _aten(build, "aten.sub.Tensor", (weight, mean), [{"%": 0}, {"%": 1}], weight.shape, weight.source)
-
-
-def _aten(
-    build: Builder, target: str, inputs: tuple[Node, ...], args: list[object], shape: tuple[int, ...], source: str
-) -> Node:
-    return build.make("aten", inputs, shape, False, "real", source, target=target, args=args, kwargs={}, result=None)
+    """A parameter less its mean over its rows, outside the loop."""
+    return build.make("less_mean", (weight,), weight.shape, False, "real", weight.source)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ostinato.compiler.clip import clip_gradient
 from ostinato.compiler.graph import Graph, Node
+from ostinato.compiler.less_mean import less_mean
 
 POINTWISE: dict[str, Callable[..., Tensor]] = {
     # one value
@@ -138,6 +139,8 @@ def evaluate(node: Node, inputs: tuple[Any, ...], rows: int, like: Tensor) -> An
         return inputs[0].detach()
     if op == "clip_gradient":
         return clip_gradient(inputs[0], node["limit"])
+    if op == "less_mean":
+        return less_mean(inputs[0])
     if op == "aten":
         return _aten(node, inputs)
     if op in NORMALISING:

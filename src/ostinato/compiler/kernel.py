@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ostinato import memory
 from ostinato.compiler.cpu import jit, threads
+from ostinato.compiler.cpu.flat import parts_of
 from ostinato.compiler.cpu.launch import Call, run
 from ostinato.compiler.cpu.layout import Buffer
 from ostinato.compiler.cpu.machine import Machine, compiled, text
@@ -27,6 +29,18 @@ PASS = "one pass over memory, each thread through all steps with rows of its own
 THREADS = "each with rows of its own, or, where rows are few or weights many, with columns of all rows"
 
 
+class Held(NamedTuple):
+    """Where an output of the backward graph lies: columns of a buffer, all of them if ``width`` is None."""
+
+    buffer: str
+    column: int = 0
+    width: int | None = None
+
+    def of(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        value = outputs[self.buffer]
+        return value if self.width is None else value.narrow(1, self.column, self.width)
+
+
 class Kernel:
     """The loops of one program, each compiled when it is first needed.
 
@@ -39,7 +53,7 @@ class Kernel:
         self.program, self.dtype = program, dtype
         self._held = held_in_output(program.forward)
         self._forward: dict[bool, Machine] = {}
-        self._backward: dict[frozenset[str], tuple[Machine, dict[str, str]]] = {}
+        self._backward: dict[frozenset[str], tuple[Machine, dict[str, Held]]] = {}
 
     def forward(self, loops: Sequence[Loop], save: bool) -> tuple[Tensor, list[Ran]]:
         """Run the directions of a layer.
@@ -133,8 +147,8 @@ class Kernel:
             machine = self._forward[save] = compiled(*self._forward_graph(save), self.dtype, backward=False)
         return machine
 
-    def gradient_machine(self, wanted: frozenset[str]) -> tuple[Machine, dict[str, str]]:
-        """The backward loop's code, and for each output of the backward graph the stream that holds it."""
+    def gradient_machine(self, wanted: frozenset[str]) -> tuple[Machine, dict[str, Held]]:
+        """The backward loop's code, and where each output of the backward graph lies."""
         found = self._backward.get(wanted)
         if found is None:
             graph, buffers, streams = self._backward_graph(wanted)
@@ -205,41 +219,42 @@ class Kernel:
             buffers.append(Buffer(name, "flip" if is_state else "stream", node.width, state if is_state else ""))
         return graph, buffers
 
-    def _backward_graph(self, wanted: frozenset[str]) -> tuple[Graph, list[Buffer], dict[str, str]]:
+    def _backward_graph(self, wanted: frozenset[str]) -> tuple[Graph, list[Buffer], dict[str, Held]]:
         backward, program = self.program.backward, self.program
         assert backward is not None
         made = backward.graph.outputs
-        outputs, buffers, streams = {}, [], {}
+        outputs, buffers, streams = {}, [], dict[str, Held]()
         for state in program.states:
             outputs[f"new.grad.{state}"] = made[f"grad.{state}"]
             buffers.append(Buffer(f"new.grad.{state}", "flip", made[f"grad.{state}"].width, f"grad.{state}"))
-        holder: dict[int, str] = {}
+        holder: dict[int, Held] = {}
         summed: dict[int, str] = {}
 
-        def stream(name: str) -> None:
+        def stream(name: str, whole: bool = False) -> None:
             node = made[name]
-            if id(node) not in holder:
-                holder[id(node)] = f"out.{name}"
+            if id(node) not in holder or (whole and holder[id(node)].width is not None):
+                holder[id(node)] = Held(f"out.{name}")
                 outputs[f"out.{name}"] = node
                 buffers.append(Buffer(f"out.{name}", "stream", node.width))
+                for part, column in parts_of(node):
+                    holder.setdefault(id(part), Held(f"out.{name}", column, part.width))
             streams[name] = holder[id(node)]
 
         for name, node in program.forward.inputs.items():
             if node["kind"] in ("x", "stream") and name in wanted:
-                stream(f"grad.{name}")
+                stream(f"grad.{name}", whole=True)
             elif node["kind"] == "constant" and name in wanted:
                 outputs[f"sum.{name}"] = made[f"grad.{name}"]
                 buffers.append(Buffer(f"sum.{name}", "rows", node.width))
-        for weight in backward.weights:
-            if weight.param in wanted:
-                stream(weight.grad)
-                if weight.where == "backward":
-                    stream(weight.value)
+        used = [weight for weight in backward.weights if weight.param in wanted]
+        multiplied = [weight.grad for weight in used] + [w.value for w in used if w.where == "backward"]
+        for name in sorted(multiplied, key=lambda name: -made[name].width):  # What is joined comes before its parts.
+            stream(name)
         for total in backward.sums:
             if total.param in wanted:
                 node = made[total.grad]
                 name = summed.setdefault(id(node), f"sum.{total.grad}")
-                streams[f"sum.{total.grad}"] = name
+                streams[f"sum.{total.grad}"] = Held(name)
                 if name not in outputs:
                     outputs[name] = node
                     buffers.append(Buffer(name, "sum", node.width))
@@ -252,7 +267,7 @@ class Kernel:
         loop: Loop,
         ran: Ran,
         call: Call,
-        streams: Mapping[str, str],
+        streams: Mapping[str, Held],
         outputs: Mapping[str, Tensor],
         sums: Mapping[str, Tensor],
         wanted: frozenset[str] | set[str],
@@ -266,14 +281,14 @@ class Kernel:
                 _add(
                     params,
                     total.param,
-                    call.summed(streams[f"sum.{total.grad}"]).reshape(loop.params[total.param].shape),
+                    call.summed(streams[f"sum.{total.grad}"].buffer).reshape(loop.params[total.param].shape),
                 )
         for weight in backward.weights:
             if weight.param in wanted:
-                made = {name: outputs[held] for name, held in streams.items() if held in outputs}
+                made = {name: held.of(outputs) for name, held in streams.items() if held.buffer in outputs}
                 _add(params, weight.param, weight_gradient(weight, loop, ran, made))
         return Gradients(
-            {n: outputs[streams[f"grad.{n}"]] for n in loop.streams if n in wanted and f"grad.{n}" in streams},
+            {n: outputs[streams[f"grad.{n}"].buffer] for n in loop.streams if n in wanted and f"grad.{n}" in streams},
             {n.removeprefix("sum."): t for n, t in sums.items()},
             {n: finals[f"grad.{n}"] for n in loop.states if n in wanted},
             params,

@@ -240,6 +240,11 @@ def _aten(node: Node) -> None:
     assert read == set(range(len(node.inputs))), "every input is an argument, and the other way round"
 
 
+def _parameter(node: Node) -> None:
+    assert not any(v.rows for v in (node, *node.inputs)), "only parameters lose the mean of their rows"
+    assert node.shape == node.inputs[0].shape, "the shape is the parameter's"
+
+
 def _places(value: object) -> list[int]:
     if isinstance(value, list | tuple):
         return [n for v in value for n in _places(v)]
@@ -260,6 +265,7 @@ RULES: dict[str, Callable[[Node], None]] = {
     "linear_t": _product,
     "detach": _same,
     "clip_gradient": _clip,
+    "less_mean": _parameter,
     "aten": _aten,
     **dict.fromkeys((*POINTWISE, *COMPOSITE), _pointwise),
     **dict.fromkeys(REDUCTIONS, _reduction),

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ostinato.compiler import interpret, program
-from ostinato.compiler.graph import Graph
+from ostinato.compiler.graph import Graph, Node
+from ostinato.compiler.less_mean import less_mean
 from ostinato.compiler.program import Program
 from ostinato.compiler.rebuild import reads
 from ostinato.compiler.sink import held_in_output
@@ -33,6 +34,7 @@ class Compiled:
         params: what ``prepare`` makes of them.
         passed: for each param the tensor it is, or None if it is computed or a part of one.
         splits: the tensors whose rows are several params.
+        centred: the params that are a tensor less its mean over its rows, and which tensor.
         streams, constants: what the loop reads of each step and of each sequence.
         kept_streams, kept_constants: what of it is kept for the backward.
         kept_states: the states whose values are, besides the one that is the output.
@@ -49,7 +51,9 @@ class Compiled:
         self._places = [self.tensors.index(n) for n in self.passed if n is not None]
         self.plain = not any("." in path for path in self.tensors)
         self.splits = splits_of(made.prepare)
-        self.computed = _computed(made.prepare, self.passed, {n for split in self.splits for n in split.names})
+        self.centred = {n: node.inputs[0]["name"] for n, node in made.prepare.outputs.items() if _is_centred(node)}
+        apart = {n for split in self.splits for n in split.names} | set(self.centred)
+        self.computed = _computed(made.prepare, self.passed, apart)
         self.computed_from = {n: reads([node]) for n, node in made.prepare.outputs.items()}
         self.hoist = Hoist(made)
         forward = made.forward
@@ -81,12 +85,13 @@ class Compiled:
 
     def prepare(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The params out of the cell's tensors, both in order: ordinary torch operations."""
-        if self.computed is None and not self.splits:
+        if self.computed is None and not self.splits and not self.centred:
             return [tensors[n] for n in self._places]
         named = dict(zip(self.tensors, tensors, strict=True))
         made = (
             {} if self.computed is None else interpret.run(self.computed, {n: named[n] for n in self.computed.inputs})
         )
+        made.update({name: less_mean(named[tensor]) for name, tensor in self.centred.items()})
         for split in self.splits:
             made.update(split.run(named[split.tensor]))
         return [
@@ -113,10 +118,14 @@ class Compiled:
         return program.dumps(self.program)
 
 
-def _computed(prepare: Graph, passed: Sequence[str | None], split: set[str]) -> Graph | None:
+def _is_centred(node: Node) -> bool:
+    return node.op == "less_mean" and node.inputs[0].op == "input"
+
+
+def _computed(prepare: Graph, passed: Sequence[str | None], apart: set[str]) -> Graph | None:
     """The part of ``prepare`` that computes something."""
     own = zip(prepare.outputs.items(), passed, strict=True)
-    outputs = {n: node for (n, node), as_it_is in own if as_it_is is None and n not in split}
+    outputs = {n: node for (n, node), as_it_is in own if as_it_is is None and n not in apart}
     if not outputs:
         return None
     needed = {id(node) for node in Graph({}, outputs).nodes()}

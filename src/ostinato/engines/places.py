@@ -30,6 +30,8 @@ class Source(NamedTuple):
     """None: all of them."""
     offset: int = 0
     """In bytes."""
+    centred: bool = False
+    """Whether it is that tensor less its mean over its rows."""
 
 
 class Block(NamedTuple):
@@ -49,10 +51,27 @@ def sources_of(compiled: Compiled, size: int) -> list[Source]:
         for name, start, count in zip(split.names, accumulate(split.sizes, initial=0), split.sizes, strict=False):
             row = prod(compiled.program.prepare.outputs[name].shape[1:])
             rows[name] = Source(compiled.tensors.index(split.tensor), start, count, start * row * size)
+    for name, tensor in compiled.centred.items():
+        rows[name] = Source(compiled.tensors.index(tensor), centred=True)
     return [
         rows[name] if passed is None else Source(compiled.tensors.index(passed))
         for name, passed in zip(compiled.params, compiled.passed, strict=True)
     ]
+
+
+def given_to(compiled: Compiled) -> int:
+    """How many tensors a call is given: the cell's, or what is computed of them."""
+    return len(compiled.tensors if compiled.computed is None else compiled.params)
+
+
+def centred_of(sources: Sequence[Source]) -> list[int]:
+    """The given tensors that are needed less their mean."""
+    return sorted({source.tensor for source in sources if source.centred})
+
+
+def read_from(source: Source, count: int, centred: Sequence[int]) -> int:
+    """Which tensor a param lies in, where ``count`` tensors are given and those less their mean follow them."""
+    return count + centred.index(source.tensor) if source.centred else source.tensor
 
 
 def blocks_of(compiled: Compiled, widths: Mapping[str, int]) -> tuple[Block, ...]:

@@ -20,7 +20,7 @@ from ostinato.engines import again
 from ostinato.engines.compiled import Compiled, plan_of
 from ostinato.engines.function import must_be_seen, one_precision
 from ostinato.engines.geometry import Geometry
-from ostinato.engines.places import Shape, blocks_of, sources_of, write_params
+from ostinato.engines.places import Shape, blocks_of, centred_of, given_to, read_from, sources_of, write_params
 from ostinato.engines.prepared_backward import Backward
 
 
@@ -62,7 +62,8 @@ class Prepared:
         self._x, self._output = index.get("x"), index["output"]
         self._finals = [(standing.final(s), buffers[s].width) for s in compiled.program.states]
         self._kept = [(b.width, [(index[name], at * size) for name, at, _ in b.parts]) for b in self._blocks]
-        self._params = [(index[name], s.tensor, s.offset) for name, s in pairs if name in index]
+        count, self._centred = given_to(compiled), centred_of(self._sources)
+        self._params = [(index[n], read_from(s, count, self._centred), s.offset) for n, s in pairs if n in index]
         self.reads_output = plan_of((compiled,), (), ()).reads_output
         self._backwards: dict[tuple[Any, ...], Backward] = {}
 
@@ -73,6 +74,7 @@ class Prepared:
     def forward(self, x: Tensor, given: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """The output (T, B, H_out), the final states (1, B, ·), and what is kept. ``x``: (T, B, I), contiguous."""
         (steps, rows, _, width), words = self.shape, self._standing.words
+        centred = [given[n] - given[n].mean(0, keepdim=True) for n in self._centred]
         output = memory.empty(x, steps, rows, width)
         finals = [x.new_empty(1, rows, width) for _, width in self._finals]
         kept = [memory.empty(x, steps * rows, width) for width, _ in self._kept]
@@ -85,10 +87,10 @@ class Prepared:
             address = block.data_ptr()
             for at, offset in places:
                 words[at] = address + offset
-        held = write_params(words, self._params, given)
+        held = write_params(words, self._params, (*given, *centred))
         self._standing.go()
         del held
-        return output, finals, kept
+        return output, finals, [*centred, *kept]
 
     def backward(self, wanted: tuple[bool, ...]) -> Backward:
         """What computes the gradients of x and of each given tensor, where ``wanted``."""

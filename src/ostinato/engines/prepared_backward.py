@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence, Set
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,56 +11,10 @@ from torch import Tensor
 from ostinato import memory
 from ostinato.compiler.cpu.standing import Standing
 from ostinato.compiler.kernel import Kernel
-from ostinato.compiler.weights import over_parts
+from ostinato.compiler.less_mean import take_mean
 from ostinato.engines.compiled import Compiled
-from ostinato.engines.places import Block, Shape, Source, write_params
-
-X, OUTPUT, KEPT = range(3)
-"""The numbers of the tensors that are read: x, the output, then what the forward kept, then what the loop put out."""
-
-
-class View(NamedTuple):
-    """Columns of one of those tensors; all of them if ``width`` is None."""
-
-    number: int
-    column: int = 0
-    width: int | None = None
-
-    def of(self, tensors: Sequence[Tensor]) -> Tensor:
-        value = tensors[self.number]
-        if self.width is None or self.width == value.shape[1]:
-            return value
-        return value.narrow(1, self.column, self.width)
-
-
-class Product(NamedTuple):
-    """The gradient of a weight: the sum over rows of ``grad`` ⊗ the value ``before`` rows above. The first step's state
-    is zero, and adds nothing."""
-
-    grad: View
-    value: View
-    before: int
-    shape: tuple[int, ...]
-
-    def run(self, tensors: Sequence[Tensor], standing: Standing) -> Tensor:
-        grad, value = self.grad.of(tensors), self.value.of(tensors)
-        if self.before:
-            grad, value = grad[self.before :], value[: -self.before]
-        return over_parts([(grad, value)], self.shape)
-
-
-class Sum(NamedTuple):
-    """The gradient of what is broadcast to the rows: the loop has added it up."""
-
-    name: str
-    shape: tuple[int, ...]
-
-    def run(self, tensors: Sequence[Tensor], standing: Standing) -> Tensor:
-        return standing.summed(self.name).view(self.shape)
-
-
-Terms = dict[str, list[Product | Sum]]
-"""Of each param, what its gradient is the sum of."""
+from ostinato.engines.places import Block, Shape, Source, centred_of, read_from, write_params
+from ostinato.engines.prepared_weights import KEPT, OUTPUT, Lie, Product, Sum, View, X, are_written, terms_of
 
 
 class Backward:
@@ -98,16 +51,21 @@ class Backward:
         index, size = standing.index, kernel.dtype.itemsize
         self._grad = index.get("grad.output")
         self._finals = [index[f"grad.{state}.initial"] for state in compiled.program.states]
-        self._params = [(index[n], s.tensor, s.offset) for n, s in pairs if n in index]
+        count, centred = len(wanted) - 1, centred_of(sources)
+        self._centred = len(centred)
+        self._params = [(index[n], read_from(s, count, centred), s.offset) for n, s in pairs if n in index]
         self._reads = [(index[n], view.number, view.column * size) for n, view in read.items() if n in index]
         self._outs = [(index[name], width) for name, width in outs]
         numbers = {name: number for number, (name, _) in enumerate(outs, len(widths))}
-        made = {name: View(numbers[held]) for name, held in streams.items() if held in numbers}
-        terms = _terms(compiled, shape.rows, asked, streams, read, made)
+        made = {n: View(numbers[held.buffer], *held[1:]) for n, held in streams.items() if held.buffer in numbers}
+        lie = Lie([*widths, *(width for _, width in outs)], shape, kernel.dtype)
+        terms = terms_of(compiled, asked, streams, read, made, lie)
         self._wanted = tuple(wanted)
         self._x = made["grad.x"].number if "grad.x" in made else None
-        parts = sorted(((s.tensor, s.start, s.rows, terms.get(n, [])) for n, s in pairs), key=lambda part: part[:2])
-        self._parts = [[part[2:] for part in parts if part[0] == number] for number in range(len(wanted) - 1)]
+        self._parts: list[list[tuple[Source, list[Product | Sum]]]] = [[] for _ in range(count)]
+        for name, source in sorted(pairs, key=lambda pair: pair[1][:2]):
+            self._parts[source.tensor].append((source, terms.get(name, [])))
+        self._written = [are_written(parts) for parts in self._parts]
         self._lock = threading.Lock()
 
     def run(
@@ -123,20 +81,24 @@ class Backward:
 
         Args:
             x: (T, B, I), contiguous.
-            output: what the forward put out, if the backward reads it; ``kept``: what it kept.
+            output: what the forward put out, if the backward reads it.
+            kept: what it kept; first come the given tensors that it took less their mean.
             grad, grad_finals: None where nothing flows.
         """
         if not self._lock.acquire(blocking=False):  # Another thread is on it.
             return self.again().run(x, output, kept, given, grad, grad_finals)
         try:
+            params, kept = (*given, *kept[: self._centred]), kept[self._centred :]
             tensors = [x.view(self._total, -1), x if output is None else output.view(self._total, -1), *kept]
-            tensors += self._loop(tensors, given, grad, grad_finals)
+            tensors += self._loop(tensors, params, grad, grad_finals)
             grads: list[Tensor | None] = [None] * len(self._wanted)
             if self._wanted[0]:
                 grads[0] = torch.zeros_like(x) if self._x is None else tensors[self._x].view(x.shape)
+            addresses = [t.data_ptr() for t in tensors]
             for n, tensor in enumerate(given):
                 if self._wanted[1 + n]:
-                    grads[1 + n] = self._joined(n, tensor, tensors)
+                    written = self._written[n]
+                    grads[1 + n] = self._write(n, tensor, addresses) if written else self._joined(n, tensor, tensors)
             return grads
         finally:
             self._lock.release()
@@ -144,14 +106,14 @@ class Backward:
     def _loop(
         self,
         tensors: Sequence[Tensor],
-        given: Sequence[Tensor],
+        params: Sequence[Tensor],
         grad: Tensor | None,
         grad_finals: Sequence[Tensor | None],
     ) -> list[Tensor]:
         """Run it; what it puts out of all steps."""
         standing = self._standing
         words, zeros = standing.words, standing.zeros
-        held = write_params(words, self._params, given)
+        held = write_params(words, self._params, params)
         addresses = [tensor.data_ptr() for tensor in tensors]
         for at, number, offset in self._reads:
             words[at] = addresses[number] + offset
@@ -170,53 +132,33 @@ class Backward:
         standing.go()
         return outs
 
+    def _write(self, number: int, tensor: Tensor, addresses: Sequence[int]) -> Tensor:
+        """The gradient of a given tensor all of whose params are one product each, in their places."""
+        made = tensor.new_empty(tensor.shape)
+        address = made.data_ptr()
+        for source, (product,) in self._parts[number]:
+            assert isinstance(product, Product)
+            product.write(addresses, address + source.offset)
+        return take_mean(made) if self._parts[number][0][0].centred else made
+
     def _joined(self, number: int, tensor: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         """The gradient of a given tensor: of the params that it is, and of those whose rows lie side by side in it."""
         whole, parts = None, []
-        for rows, terms in self._parts[number]:
+        for source, terms in self._parts[number]:
             grad = None
             for term in terms:
                 made = term.run(tensors, self._standing)
                 grad = made if grad is None else grad + made
-            if rows is not None:
-                parts.append(tensor.new_zeros(rows, *tensor.shape[1:]) if grad is None else grad)
+            if source.centred and grad is not None:
+                grad = take_mean(grad)
+            if source.rows is not None:
+                parts.append(tensor.new_zeros(source.rows, *tensor.shape[1:]) if grad is None else grad)
             elif grad is not None:
                 whole = grad if whole is None else whole + grad
         if parts:
             joined = torch.cat(parts)
             whole = joined if whole is None else whole + joined
         return torch.zeros_like(tensor) if whole is None else whole.view(tensor.shape)
-
-
-def _terms(
-    compiled: Compiled,
-    rows: int,
-    asked: Set[str],
-    streams: Mapping[str, str],
-    read: Mapping[str, View],
-    made: Mapping[str, View],
-) -> Terms:
-    """What the gradients of the params are made of.
-
-    Args:
-        streams: of each output of the backward graph, the buffer that holds it.
-        read, made: where the loop's buffers lie, and the outputs of the backward graph.
-    """
-    program = compiled.program
-    backward, shapes = program.backward, {n: node.shape for n, node in program.prepare.outputs.items()}
-    assert backward is not None
-    found: Terms = {}
-    for total in backward.sums:
-        if total.param in asked:
-            found.setdefault(total.param, []).append(Sum(streams[f"sum.{total.grad}"], shapes[total.param]))
-    for weight in backward.weights:
-        if weight.param not in asked:
-            continue
-        before = rows if weight.where == "state" else 0
-        value = (made if weight.where == "backward" else read)[weight.value]
-        product = Product(made[weight.grad], value, before, shapes[weight.param])
-        found.setdefault(weight.param, []).append(product)
-    return found
 
 
 def _as_read(kept: str) -> tuple[str, ...]:

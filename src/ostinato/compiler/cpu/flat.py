@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ostinato.compiler.graph import Builder, Graph, Node, remake
@@ -62,6 +63,15 @@ def _laid_out(build: Builder, node: Node) -> Node:
 def is_joined(node: Node) -> bool:
     """Whether a value is only a place where its parts lie side by side."""
     return node.op == "cat" and _outer(node) == 1
+
+
+def parts_of(node: Node) -> Iterator[tuple[Node, int]]:
+    """What lies side by side in a value, and at which element each part begins; nothing if it is not joined."""
+    column = 0
+    for part in node.inputs if is_joined(node) else ():
+        yield part, column
+        yield from ((inner, column + at) for inner, at in parts_of(part))
+        column += part.width
 
 
 def _outer(node: Node) -> int:
