@@ -20,6 +20,7 @@ from ostinato.compiler.interpret import COMPOSITE, POINTWISE
 from ostinato.compiler.maths import Maths
 from ostinato.compiler.refusal import Refused
 from ostinato.compiler.rules_pointwise import POINTWISE_RULES
+from ostinato.compiler.seed import seed
 from ostinato.compiler.traced import Maker, Value
 
 CONSTANT = frozenset(("sign", "floor", "ceil", "round", "trunc"))
@@ -176,7 +177,7 @@ def vjp(build: Builder, node: Node, grad: Node, wanted: Sequence[bool]) -> list[
             result = function(*values, **dict(node.attrs))
             recorder.know(result, node)
             leaves = [v for v, w in zip(values, wanted, strict=True) if w]
-            found = iter(torch.autograd.grad(result, leaves, start))
+            found = iter(torch.autograd.grad(seed([result], [start]), leaves))
     grads: list[Node | None] = []
     for want in wanted:
         made = recorder.node(next(found)) if want else None

@@ -13,6 +13,7 @@ from ostinato.compiler import gemm, interpret
 from ostinato.compiler.graph import Builder, Graph, Node
 from ostinato.compiler.program import Program
 from ostinato.compiler.rebuild import rebuild, trimmed
+from ostinato.compiler.seed import seed
 from ostinato.engines.geometry import Geometry
 from ostinato.engines.recording import recording
 from ostinato.engines.sums import Sums
@@ -176,12 +177,8 @@ class Hoist:
             outputs = [n for n in rest if made[n].requires_grad]
             if not outputs:  # A comparison, as a mask's, has no gradient.
                 return {}
-            found = torch.autograd.grad(
-                [made[n] for n in outputs],
-                list(leaves.values()),
-                [grads[n].reshape(made[n].shape) for n in outputs],
-                allow_unused=True,
-            )
+            start = seed([made[n] for n in outputs], [grads[n].reshape(made[n].shape) for n in outputs])
+            found = torch.autograd.grad(start, list(leaves.values()), allow_unused=True)
         for name, grad in zip(leaves, found, strict=True):
             into.add(name, grad)
         return {n: g for n, g in zip(leaves, found, strict=True) if n in self.given and g is not None}

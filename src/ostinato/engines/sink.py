@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ostinato.compiler import gemm, interpret
 from ostinato.compiler.graph import Graph, Node
+from ostinato.compiler.seed import seed
 from ostinato.compiler.sink import PASSED
 from ostinato.engines.recording import recording
 from ostinato.engines.sums import Sums
@@ -95,7 +96,7 @@ class Sink:
             names = [PASSED, *(n for n in given if n in into.wanted and n != PASSED)]
             leaves = {n: given[n].detach().requires_grad_() for n in names}
             output = interpret.run(self.graph, {**given, **leaves})["output"]
-            grads = torch.autograd.grad(output, list(leaves.values()), grad, allow_unused=True)
+            grads = torch.autograd.grad(seed([output], [grad]), list(leaves.values()), allow_unused=True)
         found = dict(zip(names, grads, strict=True))
         for name in names[1:]:
             into.add(name, found[name])

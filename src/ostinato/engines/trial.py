@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ostinato.cells.cell import Cell
 from ostinato.compiler.guard import tensors_of
+from ostinato.compiler.seed import seed
 from ostinato.engines import loop, passes
 from ostinato.engines.call import LayerCall
 from ostinato.engines.compiled import Compiled, plan_of
@@ -70,9 +71,8 @@ def _gradients(values: Sequence[Tensor], weights: Sequence[Tensor], wanted: Sequ
         return [torch.zeros_like(w) for w in wanted]
     return list(
         torch.autograd.grad(
-            [v for v, _ in pairs],
+            seed([v for v, _ in pairs], [w for _, w in pairs]),
             wanted,
-            [w for _, w in pairs],
             retain_graph=True,
             allow_unused=True,
             materialize_grads=True,
