@@ -39,9 +39,6 @@ COPIED = 200
 NEAR = 8
 """Elements that a row takes of the copy."""
 
-AHEAD = 32
-"""So many rows ahead ``left`` is asked for: what is read of a row is short, and the next one is far away."""
-
 SHARED = 1_000_000
 """Multiply-adds from which a second thread is worth its start."""
 
@@ -185,8 +182,26 @@ class _Writer:
             code.do(f"store {vector.type} {value}, ptr {near}, align {vector.bytes}")
 
     def _ask(self, row: str, left: _Left) -> None:
-        there = self._at(row, self.code.let(f"mul i64 {left.stride}, {AHEAD}"))
-        self.code.intrinsic("llvm.prefetch.p0", "void", ("ptr", there), ("i32", "0"), ("i32", "3"), ("i32", "1"))
+        """Ask for the same columns of the next block."""
+        self._prefetch(self._at(row, self.code.let(f"mul i64 {left.stride}, {BLOCK}")))
+
+    def _further(self, tile: _Tile, column: str, at: str) -> str:
+        """From a row of ``right`` to what a full tile asks for of the next block; nothing in a narrow tile.
+
+        That is one vector of each row, another one in every tile, so that few of them have asked for all.
+        """
+        if tile.columns < self.columns:
+            return ""
+        code = self.code
+        number = code.let(f"udiv i64 {column}, {tile.columns}")
+        own = code.let(f"add i64 {at}, {code.let(f'mul i64 {number}, {self.vector.lanes}')}")
+        own = code.let(f"urem i64 {own}, {self.words['inner']}")
+        block = code.let(f"mul i64 {self.words['right_stride']}, {BLOCK}")
+        return code.let(f"sub i64 {code.let(f'add i64 {block}, {own}')}, {at}")
+
+    def _prefetch(self, place: str) -> None:
+        """Into the second cache: the first one is full of the block that is worked on."""
+        self.code.intrinsic("llvm.prefetch.p0", "void", ("ptr", place), ("i32", "0"), ("i32", "2"), ("i32", "1"))
 
     def _mask(self, left: str) -> str:
         """The lanes of a vector that are there, if so many elements are left."""
@@ -200,6 +215,7 @@ class _Writer:
         """Add a block's sums to one tile of the result; the first block's are the result."""
         code, t = self.code, self.vector.type
         right = self._at(self.words["right"], code.let(f"mul i64 {start}, {self.words['right_stride']}"), at)
+        further = self._further(tile, column, at)
         before, head, done = code.name("before"), code.name("n"), code.name("done")
         code.do(f"br label %{before}")
         code.label(before)
@@ -214,6 +230,8 @@ class _Writer:
                 zero = tiles.zero(self.vector)
                 code.do(f"{sums[c][v]} = phi {t} [ {zero}, %{before} ], [ {added[c][v]}, %{head} ]")
         row = self._at(right, code.let(f"mul i64 {n}, {self.words['right_stride']}"))
+        if further:
+            self._prefetch(self._at(row, further))
         loaded = [self._load(self._at(row, str(v * self.vector.lanes)), tile) for v in range(tile.vectors)]
         row = self._at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
         if tile.columns > 1:
