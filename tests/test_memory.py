@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -217,6 +218,13 @@ def test_a_block_comes_back_after_any_garbage_collection() -> None:
     gc.collect()
     del made
     assert memory.idle() == memory.LARGE
+
+
+@pooled
+def test_an_interpreter_ends_in_silence_whatever_is_still_held() -> None:
+    program = "import torch, ostinato; from ostinato import memory; held = memory.empty(torch.zeros(1), 2**20)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -13,6 +13,7 @@ that waits whenever it runs short, and :func:`release` gives all of them back.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import math
 import mmap
@@ -79,6 +80,15 @@ lock guards them: every change is one operation of the list."""
 
 _lent: set[_Block] = set()
 """Those in use: only what is held here hears that its user is gone."""
+
+
+@atexit.register
+def _forget() -> None:
+    """At the interpreter's end nothing waits for blocks any more."""
+    for block in tuple(_lent):
+        block.user = None
+    _lent.clear()
+
 
 _numbers = itertools.count()
 """Of the blocks that were made."""
