@@ -35,6 +35,10 @@ class Elementwise:
 
     def pointers(self, nodes: Sequence[Node], r: str, step: Step) -> dict[str, str]:
         """The address of row r in every buffer these operations touch."""
+        return {name: self.frame.row(name, r, step) for name in self.buffers(nodes)}
+
+    def buffers(self, nodes: Sequence[Node]) -> list[str]:
+        """Every buffer these operations touch."""
         names: dict[str, None] = {}
         for node in nodes:
             for n in range(len(node.inputs)):
@@ -44,7 +48,7 @@ class Elementwise:
                     names[place.buffer] = None
             for place in self.frame.plan.stores.get(id(node), ()):
                 names[place.buffer] = None
-        return {name: self.frame.row(name, r, step) for name in names}
+        return list(names)
 
     def ahead(self, nodes: Sequence[Node], pointers: dict[str, str], jump: str) -> list[tuple[str, bool]]:
         """Where the streams of the row ``jump`` further begin that these operations touch, and which are written."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato import memory
 from ostinato.compiler.cpu import threads
 from ostinato.compiler.cpu.machine import Machine
-from ostinato.compiler.cpu.schedule import SHARED_WORK
+from ostinato.compiler.cpu.schedule import SHARED_WORK, TOGETHER
 
 SHARED_PASS = 100_000
 """The same for a call of a loop without products, in elementwise operations: its threads never wait for each other,
@@ -129,7 +129,7 @@ class Call:
         for at, width, passing in inner:
             values[at] = position * size
             values[at + 1] = width
-            position += -(-width * (number if passing else self.rows) // lanes) * lanes
+            position += -(-width * (number * TOGETHER if passing else self.rows) // lanes) * lanes
         inside = memory.empty(torch.empty(0, dtype=machine.dtype), position + 2 * lanes)
         self._held.append(inside)
         base = -(-inside.data_ptr() // ALIGNED) * ALIGNED

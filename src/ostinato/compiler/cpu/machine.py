@@ -33,7 +33,7 @@ class About:
     Attributes:
         packed: bytes of packed weights.
         temporaries: the width of each buffer within a step.
-        passing: those of which one row a thread is enough.
+        passing: those of which a few rows a thread are enough.
         work: multiply-adds of products a row and step.
         elements: elementwise operations a row and step, where there are no products.
         apart: whether each thread runs through all steps with rows or columns of its own.

@@ -10,12 +10,16 @@ from ostinato.compiler.cpu.flat import COPIES
 from ostinato.compiler.cpu.frame import Frame, Step
 from ostinato.compiler.cpu.lanes import consecutive
 from ostinato.compiler.cpu.pointwise import POINTWISE
-from ostinato.compiler.cpu.schedule import Phase, Rows
+from ostinato.compiler.cpu.schedule import TOGETHER, Phase, Rows
 from ostinato.compiler.cpu.text import Vector
 from ostinato.compiler.graph import Node
 
 NEUTRAL = {"sum": -0.0, "amax": float("-inf"), "amin": float("inf")}
 JOIN = {"sum": "add", "amax": "maximum", "amin": "minimum"}
+
+NEAR = 12_000
+"""Bytes of several rows that passes may go through, streams and what they leave each other: with more than a quarter of
+the first cache (a layer norm's backward) rows are faster one after the other."""
 
 SHORT = 1024
 """Bytes of a row up to which a pass asks for the next one. Longer rows the processor sees coming by itself, and all
@@ -36,8 +40,30 @@ class Passes:
         count = code.intrinsic("llvm.smax.i64", "i64", ("i64", count), ("i64", "0"))
         begin, end = self.frame.share(count)
         begin, end = code.let(f"add nsw i64 {begin}, {step.low}"), code.let(f"add nsw i64 {end}, {step.low}")
+        together = self._together(stage)
+        if len(stage.phases) == 1 or together == 1:
+            self._one_by_one(stage, begin, end, step)
+            return
+        with code.loop(begin, end, together) as first:
+            beyond = code.let(f"add nsw i64 {first}, {together}")
+            stop = code.intrinsic("llvm.smin.i64", "i64", ("i64", beyond), ("i64", end))
+            for phase in stage.phases:
+                with code.loop(first, stop) as r:
+                    pointers = self.elementwise.pointers([*phase.body, *phase.reductions], r, step)
+                    self._phase(phase, pointers, self.frame.rows_to_next(r, begin, end, step))
+
+    def _together(self, stage: Rows) -> int:
+        """How many rows at a time: few enough for the first cache."""
+        plan, buffers = self.frame.plan, self.frame.layout.buffers
         nodes = [n for phase in stage.phases for n in (*phase.body, *phase.reductions)]
-        with code.loop(begin, end) as n:
+        touched = {buffers[name.removeprefix("+")] for name in self.elementwise.buffers(nodes)}
+        width = sum(b.width for b in touched if b.name in plan.passing or b.kind in ("stream", "previous"))
+        size = width * self.frame.vector.bytes
+        return next((k for k in (TOGETHER, TOGETHER // 2) if k * size <= NEAR), 1)
+
+    def _one_by_one(self, stage: Rows, begin: str, end: str, step: Step) -> None:
+        nodes = [n for phase in stage.phases for n in (*phase.body, *phase.reductions)]
+        with self.code.loop(begin, end) as n:
             r = self.frame.in_order(n, begin, end)
             pointers = self.elementwise.pointers(nodes, r, step)
             jump = self.frame.rows_to_next(n, begin, end, step)

@@ -20,6 +20,11 @@ SHARED_WORK = 30_000
 """Multiply-adds of a step below which a second thread costs more than it brings (a barrier is some 200 ns)."""
 
 
+TOGETHER = 4
+"""The most rows that a stage of several passes takes at a time, a power of two: each pass over all of them, so that
+what one row waits for between two passes, a sum over lanes and the root of it, is done beside that of the others."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a value lies: a buffer, and the first element in its row."""
@@ -78,7 +83,8 @@ class Schedule:
         graph: the flat graph they compute.
         stores: where each computed node is written, if anywhere: outputs and what another stage reads.
         temporaries: the buffers that live within a step, by name, with their width.
-        passing: those of them that live while one row is worked on: one row a thread is enough, and stays near.
+        passing: those of them that live while a row is worked on: as many rows a thread as go together are enough, and
+            stay near.
         reads: how each operand of an elementwise operation, a reduction or a product is read.
     """
 
