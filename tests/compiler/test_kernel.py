@@ -313,3 +313,17 @@ def test_a_stream_that_only_the_backward_reads() -> None:
     assert own.program.backward is not None
     assert own.program.backward.graph.inputs_of("stream").keys() <= own.program.forward.inputs.keys()
     own.check()
+
+
+def test_gradients_that_stand_beside_each_other_are_written_once() -> None:
+    """An MGU's of both gates: side by side for the weights of x, each by itself for those of h."""
+    layer = ostinato.Recurrent("mgu", 5, 7, engine="native")
+    output, _ = layer(torch.randn(3, 2, 5))
+    output.sum().backward()
+    (compiled,) = layer.compiled()
+    machine, held = compiled.kernel(torch.float32).gradient_machine(compiled.asked(set(compiled.params)))
+    outs = {name: b.width for name, b in machine.layout.buffers.items() if name.startswith("out.")}
+    assert sorted(outs.values()) == [7, 14], "both gates, and what the candidate's weights are multiplied with"
+    joint = max(outs, key=outs.__getitem__)
+    parts = sorted((place.column, place.width) for place in held.values() if place.buffer == joint and place.width)
+    assert parts == [(0, 7), (7, 7)]
