@@ -11,8 +11,9 @@ Pointwise operations take values of one shape, or constants; whatever torch broa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -202,6 +203,19 @@ def rewrite(graph: Graph, rule: Callable[[Builder, Node, tuple[Node, ...]], Node
 def remake(build: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:
     """The same operation on other inputs of the same shapes."""
     return build.make(node.op, inputs, node.shape, node.rows, node.dtype, node.source, **dict(node.attrs))
+
+
+def is_joined(node: Node) -> bool:
+    """Whether a value is only a place where its parts lie side by side."""
+    return node.op == "cat" and prod(node.shape[: node["axis"]]) == 1
+
+
+def parts_of(node: Node) -> Iterator[tuple[Node, int]]:
+    """What lies side by side in a value, and at which element each part begins; nothing if it is not joined."""
+    start = 0
+    for part in node.inputs if is_joined(node) else ():
+        yield part, start
+        start += part.width
 
 
 def show(graph: Graph) -> str:

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from ostinato import memory
 from ostinato.compiler.cpu import jit, threads
-from ostinato.compiler.cpu.flat import parts_of
 from ostinato.compiler.cpu.launch import Call, run
 from ostinato.compiler.cpu.layout import Buffer
 from ostinato.compiler.cpu.machine import Machine, compiled, text
-from ostinato.compiler.graph import Graph
+from ostinato.compiler.graph import Graph, parts_of
 from ostinato.compiler.program import Gradients, Loop, Program, Ran
 from ostinato.compiler.rebuild import trimmed
 from ostinato.compiler.sink import held_in_output

@@ -13,7 +13,7 @@ class _LessMean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
-        return value - value.mean(0, keepdim=True)
+        return without_mean(value)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
@@ -24,6 +24,11 @@ def less_mean(value: Tensor) -> Tensor:
     """``value - value.mean(0)``."""
     made: Tensor = _LessMean.apply(value)
     return made
+
+
+def without_mean(value: Tensor) -> Tensor:
+    """The same as torch's own operations, for where autograd does not look."""
+    return value - value.mean(0, keepdim=True)
 
 
 def take_mean(grad: Tensor) -> Tensor:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from math import prod
 
-from ostinato.compiler.graph import Builder, Graph, Node
+from ostinato.compiler.graph import Builder, Graph, Node, parts_of
 from ostinato.compiler.rebuild import rebuild, trimmed, walk
 from ostinato.compiler.split import Split
 
@@ -131,13 +130,10 @@ def _inputs(build: Builder, graph: Graph) -> dict[str, Node]:
 def held_in_output(step: Graph) -> dict[str, tuple[int, int]]:
     """The states whose new values lie in the output: from where, and how wide."""
     output = step.outputs["output"]
-    joined = output.op == "cat" and prod(output.shape[: output["axis"]]) == 1
     new = {name: node for name, node in step.outputs.items() if name.startswith("new.")}
     found = {name.removeprefix("new."): (0, node.width) for name, node in new.items() if node is output}
-    start = 0
-    for part in output.inputs if joined else ():
+    for part, start in parts_of(output):
         for name, node in new.items():
             if node is part:
                 found.setdefault(name.removeprefix("new."), (start, node.width))
-        start += part.width
     return found

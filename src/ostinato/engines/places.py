@@ -59,19 +59,23 @@ def sources_of(compiled: Compiled, size: int) -> list[Source]:
     ]
 
 
-def given_to(compiled: Compiled) -> int:
-    """How many tensors a call is given: the cell's, or what is computed of them."""
-    return len(compiled.tensors if compiled.computed is None else compiled.params)
-
-
 def centred_of(sources: Sequence[Source]) -> list[int]:
     """The given tensors that are needed less their mean."""
     return sorted({source.tensor for source in sources if source.centred})
 
 
-def read_from(source: Source, count: int, centred: Sequence[int]) -> int:
-    """Which tensor a param lies in, where ``count`` tensors are given and those less their mean follow them."""
-    return count + centred.index(source.tensor) if source.centred else source.tensor
+def params_in(compiled: Compiled, sources: Sequence[Source], words: Mapping[str, int]) -> list[tuple[int, int, int]]:
+    """Of each param that a loop reads: its word, the number of the tensor it lies in, and from which byte of it.
+
+    The tensors are those that a call is given, the cell's or what is computed of them, and then those of
+    :func:`centred_of`, less their mean.
+    """
+    count, centred = len(compiled.tensors if compiled.computed is None else compiled.params), centred_of(sources)
+    return [
+        (words[name], count + centred.index(s.tensor) if s.centred else s.tensor, s.offset)
+        for name, s in zip(compiled.params, sources, strict=True)
+        if name in words
+    ]
 
 
 def blocks_of(compiled: Compiled, widths: Mapping[str, int]) -> tuple[Block, ...]:
@@ -87,7 +91,7 @@ def blocks_of(compiled: Compiled, widths: Mapping[str, int]) -> tuple[Block, ...
 
 
 def write_params(words: Any, places: Sequence[tuple[int, int, int]], given: Sequence[Tensor]) -> list[Tensor]:
-    """Tell a loop its params: of each its word, the given tensor, and from which byte of it.
+    """Tell a loop its params; ``places``: :func:`params_in`.
 
     Returns:
         What must live until the loop has run.

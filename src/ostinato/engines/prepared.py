@@ -16,11 +16,12 @@ from ostinato import memory
 from ostinato.compiler.cpu import threads
 from ostinato.compiler.cpu.standing import Standing
 from ostinato.compiler.kernel import Kernel
+from ostinato.compiler.less_mean import without_mean
 from ostinato.engines import again
 from ostinato.engines.compiled import Compiled, plan_of
 from ostinato.engines.function import must_be_seen, one_precision
 from ostinato.engines.geometry import Geometry
-from ostinato.engines.places import Shape, blocks_of, centred_of, given_to, read_from, sources_of, write_params
+from ostinato.engines.places import Shape, blocks_of, centred_of, params_in, sources_of, write_params
 from ostinato.engines.prepared_backward import Backward
 
 
@@ -58,12 +59,12 @@ class Prepared:
         strides = {"x": width, "output": self.shape.output}
         strides |= {name: block.width for block in self._blocks for name, _, _ in block.parts}
         self._standing = standing = Standing(machine, steps, rows, strides)
-        index, pairs = standing.index, zip(compiled.params, self._sources, strict=True)
+        index = standing.index
         self._x, self._output = index.get("x"), index["output"]
         self._finals = [(standing.final(s), buffers[s].width) for s in compiled.program.states]
         self._kept = [(b.width, [(index[name], at * size) for name, at, _ in b.parts]) for b in self._blocks]
-        count, self._centred = given_to(compiled), centred_of(self._sources)
-        self._params = [(index[n], read_from(s, count, self._centred), s.offset) for n, s in pairs if n in index]
+        self._centred = centred_of(self._sources)
+        self._params = params_in(compiled, self._sources, index)
         self.reads_output = plan_of((compiled,), (), ()).reads_output
         self._backwards: dict[tuple[Any, ...], Backward] = {}
 
@@ -74,7 +75,7 @@ class Prepared:
     def forward(self, x: Tensor, given: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """The output (T, B, H_out), the final states (1, B, ·), and what is kept. ``x``: (T, B, I), contiguous."""
         (steps, rows, _, width), words = self.shape, self._standing.words
-        centred = [given[n] - given[n].mean(0, keepdim=True) for n in self._centred]
+        centred = [without_mean(given[n]) for n in self._centred]
         output = memory.empty(x, steps, rows, width)
         finals = [x.new_empty(1, rows, width) for _, width in self._finals]
         kept = [memory.empty(x, steps * rows, width) for width, _ in self._kept]

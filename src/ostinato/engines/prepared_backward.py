@@ -13,7 +13,7 @@ from ostinato.compiler.cpu.standing import Standing
 from ostinato.compiler.kernel import Kernel
 from ostinato.compiler.less_mean import take_mean
 from ostinato.engines.compiled import Compiled
-from ostinato.engines.places import Block, Shape, Source, centred_of, read_from, write_params
+from ostinato.engines.places import Block, Shape, Source, centred_of, params_in, write_params
 from ostinato.engines.prepared_weights import KEPT, OUTPUT, Lie, Product, Sum, View, X, are_written, terms_of
 
 
@@ -51,9 +51,8 @@ class Backward:
         index, size = standing.index, kernel.dtype.itemsize
         self._grad = index.get("grad.output")
         self._finals = [index[f"grad.{state}.initial"] for state in compiled.program.states]
-        count, centred = len(wanted) - 1, centred_of(sources)
-        self._centred = len(centred)
-        self._params = [(index[n], read_from(s, count, centred), s.offset) for n, s in pairs if n in index]
+        self._centred = len(centred_of(sources))
+        self._params = params_in(compiled, sources, index)
         self._reads = [(index[n], view.number, view.column * size) for n, view in read.items() if n in index]
         self._outs = [(index[name], width) for name, width in outs]
         numbers = {name: number for number, (name, _) in enumerate(outs, len(widths))}
@@ -62,7 +61,7 @@ class Backward:
         terms = terms_of(compiled, asked, streams, read, made, lie)
         self._wanted = tuple(wanted)
         self._x = made["grad.x"].number if "grad.x" in made else None
-        self._parts: list[list[tuple[Source, list[Product | Sum]]]] = [[] for _ in range(count)]
+        self._parts: list[list[tuple[Source, list[Product | Sum]]]] = [[] for _ in wanted[1:]]
         for name, source in sorted(pairs, key=lambda pair: pair[1][:2]):
             self._parts[source.tensor].append((source, terms.get(name, [])))
         self._written = [are_written(parts) for parts in self._parts]
@@ -90,11 +89,13 @@ class Backward:
         try:
             params, kept = (*given, *kept[: self._centred]), kept[self._centred :]
             tensors = [x.view(self._total, -1), x if output is None else output.view(self._total, -1), *kept]
-            tensors += self._loop(tensors, params, grad, grad_finals)
+            addresses = [t.data_ptr() for t in tensors]
+            outs = self._loop(x, addresses, params, grad, grad_finals)
+            tensors += outs
+            addresses += [out.data_ptr() for out in outs]
             grads: list[Tensor | None] = [None] * len(self._wanted)
             if self._wanted[0]:
                 grads[0] = torch.zeros_like(x) if self._x is None else tensors[self._x].view(x.shape)
-            addresses = [t.data_ptr() for t in tensors]
             for n, tensor in enumerate(given):
                 if self._wanted[1 + n]:
                     written = self._written[n]
@@ -105,16 +106,16 @@ class Backward:
 
     def _loop(
         self,
-        tensors: Sequence[Tensor],
+        like: Tensor,
+        addresses: Sequence[int],
         params: Sequence[Tensor],
         grad: Tensor | None,
         grad_finals: Sequence[Tensor | None],
     ) -> list[Tensor]:
-        """Run it; what it puts out of all steps."""
+        """Run it; what it puts out of all steps. ``addresses``: of what it reads."""
         standing = self._standing
         words, zeros = standing.words, standing.zeros
         held = write_params(words, self._params, params)
-        addresses = [tensor.data_ptr() for tensor in tensors]
         for at, number, offset in self._reads:
             words[at] = addresses[number] + offset
         if self._grad is not None:
@@ -125,7 +126,7 @@ class Backward:
             flowing = zeros if final is None else final.resolve_neg().contiguous()
             held.append(flowing)
             words[at] = flowing.data_ptr()
-        outs = [memory.empty(tensors[0], self._total, width) for _, width in self._outs]
+        outs = [memory.empty(like, self._total, width) for _, width in self._outs]
         for (at, _), out in zip(self._outs, outs, strict=True):
             words[at] = out.data_ptr()
         standing.clear_sums()

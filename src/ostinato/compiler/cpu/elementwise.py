@@ -74,12 +74,9 @@ class Elementwise:
         for row, written in rows:
             if written and self.is_around:
                 continue
-            kind = (("i32", str(int(written))), ("i32", "3"), ("i32", "1"))
             place = self.at(row, at)
             for start in range(0, vector.lanes, self.frame.lanes):
-                self.code.intrinsic(
-                    "llvm.prefetch.p0", "void", ("ptr", self.at(place, str(start)) if start else place), *kind
-                )
+                self.code.prefetch(self.at(place, str(start)) if start else place, written=written)
 
     def body(
         self,
@@ -147,14 +144,7 @@ class Elementwise:
         else:
             address = self._address(row, place.offset, at)
             if rest and vector.lanes > 1:
-                value = code.intrinsic(
-                    f"llvm.masked.load.{vector.suffix}.p0",
-                    t,
-                    ("ptr", address),
-                    ("i32", str(vector.bytes)),
-                    (vector.mask, self.mask(vector, rest)),
-                    (t, tiles.zero(vector)),
-                )
+                value = tiles.masked_load(code, vector, address, self.mask(vector, rest))
             else:
                 value = code.let(f"load {t}, ptr {address}, align {vector.bytes}")
         return code.let(f"fcmp une {t} {value}, {tiles.zero(vector)}") if is_bool else value
@@ -178,14 +168,7 @@ class Elementwise:
             so_far = self._load(row, False, False, vector, at, pointers, rest)
             value = code.let(f"fadd {t} {so_far}, {value}")
         if rest and vector.lanes > 1:
-            code.intrinsic(
-                f"llvm.masked.store.{vector.suffix}.p0",
-                "void",
-                (t, value),
-                ("ptr", address),
-                ("i32", str(vector.bytes)),
-                (vector.mask, self.mask(vector, rest)),
-            )
+            tiles.masked_store(code, vector, value, address, self.mask(vector, rest))
         elif self.is_around and self._may_go_around(place, vector):
             self.around.add(place.buffer)
             code.do(

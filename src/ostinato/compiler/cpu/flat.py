@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ostinato.compiler.graph import Builder, Graph, Node, remake
+from ostinato.compiler.graph import Builder, Graph, Node, is_joined, remake
 from ostinato.compiler.interpret import POINTWISE, REDUCTIONS
 
 ELEMENTWISE = frozenset(POINTWISE) | {"copy"}
@@ -58,27 +57,6 @@ def _laid_out(build: Builder, node: Node) -> Node:
     """The node itself if its elements lie side by side, else a copy of it: one number for all of them does not."""
     read = resolve(node)
     return build.pointwise("copy", node, dtype=node.dtype) if read.splat or read.node.op == "const" else node
-
-
-def is_joined(node: Node) -> bool:
-    """Whether a value is only a place where its parts lie side by side."""
-    return node.op == "cat" and _outer(node) == 1
-
-
-def parts_of(node: Node) -> Iterator[tuple[Node, int]]:
-    """What lies side by side in a value, and at which element each part begins; nothing if it is not joined."""
-    column = 0
-    for part in node.inputs if is_joined(node) else ():
-        yield part, column
-        yield from ((inner, column + at) for inner, at in parts_of(part))
-        column += part.width
-
-
-def _outer(node: Node) -> int:
-    n = 1
-    for size in node.shape[: node["axis"]]:
-        n *= size
-    return n
 
 
 def _flat_linear(build: Builder, node: Node, inputs: tuple[Node, ...]) -> Node:

@@ -20,7 +20,7 @@ from ostinato.compiler.cpu.flat import flatten
 from ostinato.compiler.cpu.layout import Buffer, Layout
 from ostinato.compiler.cpu.outer import ELEMENT
 from ostinato.compiler.cpu.ready import OBJECT, ready
-from ostinato.compiler.cpu.schedule import Schedule, describe, schedule
+from ostinato.compiler.cpu.schedule import Schedule, describe, schedule, work_of
 from ostinato.compiler.cpu.targets import Target, host
 from ostinato.compiler.graph import Graph, dumps
 from ostinato.compiler.interpret import POINTWISE
@@ -115,7 +115,7 @@ def _compile(
         "emit": written - scheduled,
         "compile": time.perf_counter() - written,
     }
-    work = sum(n.width * n.inputs[0].shape[-1] for n in graph.nodes() if n.op in ("linear", "linear_t"))
+    work = work_of(plan)
     elements = 0 if work else sum(n.width for n in graph.nodes() if n.op in POINTWISE)
     stages = describe(plan)
     within = plan.temporaries, sorted(plan.passing)

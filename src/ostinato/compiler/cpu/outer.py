@@ -175,9 +175,7 @@ class _Writer:
         with code.loop("0", count) as n:
             here = self._at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
             self._ask(here, left)
-            nothing = (vector.type, tiles.zero(vector))
-            given = (("ptr", here), ("i32", str(vector.bytes)), (vector.mask, f"<{lanes}>"), nothing)
-            value = code.intrinsic(f"llvm.masked.load.{vector.suffix}.p0", vector.type, *given)
+            value = tiles.masked_load(code, vector, here, f"<{lanes}>")
             near = self._at("%near", code.let(f"mul i64 {n}, {NEAR}"))
             code.do(f"store {vector.type} {value}, ptr {near}, align {vector.bytes}")
 
@@ -201,7 +199,7 @@ class _Writer:
 
     def _prefetch(self, place: str) -> None:
         """Into the second cache: the first one is full of the block that is worked on."""
-        self.code.intrinsic("llvm.prefetch.p0", "void", ("ptr", place), ("i32", "0"), ("i32", "2"), ("i32", "1"))
+        self.code.prefetch(place, cache=2)
 
     def _mask(self, left: str) -> str:
         """The lanes of a vector that are there, if so many elements are left."""
@@ -267,14 +265,11 @@ class _Writer:
         code, vector = self.code, self.vector
         if not tile.mask:
             return code.let(f"load {vector.type}, ptr {place}, align {vector.bytes}")
-        nothing = (vector.type, tiles.zero(vector))
-        given = (("ptr", place), ("i32", str(vector.bytes)), (vector.mask, tile.mask), nothing)
-        return code.intrinsic(f"llvm.masked.load.{vector.suffix}.p0", vector.type, *given)
+        return tiles.masked_load(code, vector, place, tile.mask)
 
     def _store(self, value: str, place: str, tile: _Tile) -> None:
         code, vector = self.code, self.vector
         if not tile.mask:
             code.do(f"store {vector.type} {value}, ptr {place}, align {vector.bytes}")
             return
-        given = ((vector.type, value), ("ptr", place), ("i32", str(vector.bytes)), (vector.mask, tile.mask))
-        code.intrinsic(f"llvm.masked.store.{vector.suffix}.p0", "void", *given)
+        tiles.masked_store(code, vector, value, place, tile.mask)

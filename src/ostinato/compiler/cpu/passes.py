@@ -10,7 +10,7 @@ from ostinato.compiler.cpu.flat import COPIES
 from ostinato.compiler.cpu.frame import Frame, Step
 from ostinato.compiler.cpu.lanes import consecutive
 from ostinato.compiler.cpu.pointwise import POINTWISE
-from ostinato.compiler.cpu.schedule import TOGETHER, Phase, Rows
+from ostinato.compiler.cpu.schedule import TOGETHER, Phase, Rows, members
 from ostinato.compiler.cpu.text import Vector
 from ostinato.compiler.graph import Node
 
@@ -41,7 +41,7 @@ class Passes:
         begin, end = self.frame.share(count)
         begin, end = code.let(f"add nsw i64 {begin}, {step.low}"), code.let(f"add nsw i64 {end}, {step.low}")
         together = self._together(stage)
-        if len(stage.phases) == 1 or together == 1:
+        if together == 1:
             self._one_by_one(stage, begin, end, step)
             return
         with code.loop(begin, end, together) as first:
@@ -53,19 +53,19 @@ class Passes:
                     self._phase(phase, pointers, self.frame.rows_to_next(r, begin, end, step))
 
     def _together(self, stage: Rows) -> int:
-        """How many rows at a time: few enough for the first cache."""
+        """How many rows at a time: few enough for the first cache; one where there is one pass."""
+        if len(stage.phases) == 1:
+            return 1
         plan, buffers = self.frame.plan, self.frame.layout.buffers
-        nodes = [n for phase in stage.phases for n in (*phase.body, *phase.reductions)]
-        touched = {buffers[name.removeprefix("+")] for name in self.elementwise.buffers(nodes)}
+        touched = {buffers[name.removeprefix("+")] for name in self.elementwise.buffers(members(stage))}
         width = sum(b.width for b in touched if b.name in plan.passing or b.kind in ("stream", "previous"))
         size = width * self.frame.vector.bytes
         return next((k for k in (TOGETHER, TOGETHER // 2) if k * size <= NEAR), 1)
 
     def _one_by_one(self, stage: Rows, begin: str, end: str, step: Step) -> None:
-        nodes = [n for phase in stage.phases for n in (*phase.body, *phase.reductions)]
         with self.code.loop(begin, end) as n:
             r = self.frame.in_order(n, begin, end)
-            pointers = self.elementwise.pointers(nodes, r, step)
+            pointers = self.elementwise.pointers(members(stage), r, step)
             jump = self.frame.rows_to_next(n, begin, end, step)
             for phase in stage.phases:
                 self._phase(phase, pointers, jump)

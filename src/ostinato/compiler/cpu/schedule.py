@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, is_joined, resolve
-from ostinato.compiler.graph import Graph, Node
+from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, resolve
+from ostinato.compiler.graph import Graph, Node, is_joined, parts_of
 from ostinato.compiler.interpret import REDUCTIONS
 
 SHARED_WORK = 30_000
 """Multiply-adds of a step below which a second thread costs more than it brings (a barrier is some 200 ns)."""
-
 
 TOGETHER = 4
 """The most rows that a stage of several passes takes at a time, a power of two: each pass over all of them, so that
@@ -302,13 +301,10 @@ class _Scheduler:
 
     def _store(self, stores: dict[int, list[Place]], node: Node, place: Place) -> None:
         stores.setdefault(id(node), []).append(place)
-        if is_joined(node):
-            offset = place.offset
-            for part in node.inputs:
-                read = resolve(part)
-                assert read.offset == 0, "a part is computed as a whole"
-                self._store(stores, read.node, Place(place.buffer, offset))
-                offset += part.width
+        for part, start in parts_of(node):
+            read = resolve(part)
+            assert read.offset == 0, "a part is computed as a whole"
+            self._store(stores, read.node, Place(place.buffer, place.offset + start))
 
     def _in_memory(self, node: Node, read: Read) -> bool:
         """Whether an operand has to lie in memory: it does unless the very same pass made it."""

@@ -108,6 +108,11 @@ class Code:
             return ""
         return self.let(call)
 
+    def prefetch(self, place: str, cache: int = 1, written: bool = False) -> None:
+        """Ask for the line at an address, into this cache; ``written``: it will be."""
+        kind = (("i32", str(int(written))), ("i32", str(4 - cache)), ("i32", "1"))
+        self.intrinsic("llvm.prefetch.p0", "void", ("ptr", place), *kind)
+
     @contextmanager
     def loop(self, start: str, stop: str, step: int | str = 1, hint: str = "") -> Iterator[str]:
         """``for i in range(start, stop, step)`` over i64; yields i. ``hint`` is metadata for the back edge."""

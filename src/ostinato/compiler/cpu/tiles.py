@@ -109,7 +109,6 @@ def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Se
 def _load(code: Code, vector: Vector, group: Columns, k: str, asks: bool) -> list[str]:
     """The weights of one k. ``asks`` for those of a later one, since most often they lie in the second cache."""
     element, lanes = vector.element, vector.lanes
-    kind = (("i32", "0"), ("i32", "3"), ("i32", "1"))
     first = code.let(f"mul nuw nsw i64 {k}, {group.vectors * lanes}")
     panel = code.let(f"getelementptr inbounds {element}, ptr {group.weights}, i64 {first}")
     loaded = []
@@ -118,8 +117,20 @@ def _load(code: Code, vector: Vector, group: Columns, k: str, asks: bool) -> lis
         loaded.append(code.let(f"load {vector.type}, ptr {place}, align {lanes * vector.bytes}"))
         if asks:
             later = code.let(f"getelementptr {element}, ptr {place}, i64 {AHEAD * group.vectors * lanes}")
-            code.intrinsic("llvm.prefetch.p0", "void", ("ptr", later), *kind)
+            code.prefetch(later)
     return loaded
+
+
+def masked_load(code: Code, vector: Vector, place: str, mask: str) -> str:
+    """The lanes of a vector in memory that ``mask`` names, zero in the others: of those nothing is read."""
+    given = (("ptr", place), ("i32", str(vector.bytes)), (vector.mask, mask), (vector.type, zero(vector)))
+    return code.intrinsic(f"llvm.masked.load.{vector.suffix}.p0", vector.type, *given)
+
+
+def masked_store(code: Code, vector: Vector, value: str, place: str, mask: str) -> None:
+    """Write the lanes that ``mask`` names, and nothing else."""
+    given = ((vector.type, value), ("ptr", place), ("i32", str(vector.bytes)), (vector.mask, mask))
+    code.intrinsic(f"llvm.masked.store.{vector.suffix}.p0", "void", *given)
 
 
 def multiply_add(code: Code, vector: Vector, a: str, b: str, c: str) -> str:
