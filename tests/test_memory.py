@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import mmap
 import os
 import subprocess
 import sys
@@ -244,6 +245,20 @@ def test_what_waits_beyond_some_blocks_is_the_systems_if_it_needs_it(monkeypatch
     held.clear()
     assert memory.idle() == 8 * size
     assert abs(lazily_freed() - before - free * size) <= free * memory.HUGE
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_FREE"), reason="a system that takes no marks")
+@pooled
+def test_it_is_large_blocks_that_are_marked(monkeypatch) -> None:
+    """A call of the system for each small one, at every call of a layer, took as long as writing it."""
+    monkeypatch.setattr(memory, "KEPT", 4 * memory.LARGE)
+    large, small = memory.empty(LIKE, 9 * COUNT), memory.empty(LIKE, COUNT)
+    del large
+    for _ in range(3):
+        del small
+        assert [(block.size // memory.LARGE, block.free) for block in memory._waiting] == [(9, True), (1, False)]
+        small = memory.empty(LIKE, COUNT)
+    assert not memory.empty(LIKE, 9 * COUNT).fill_(1.0).sub(1.0).any(), "a marked block is used again"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

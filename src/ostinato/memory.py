@@ -41,8 +41,8 @@ HUGE = 2**21
 """Bytes of a large page. The system is asked for them where a block holds some: a page of 4 KiB at a time is slower."""
 
 KEPT = 2**26
-"""Bytes that wait as they are. Beyond, the pages of a block that waits are the system's if it needs them; to say so is
-a call of the system."""
+"""Bytes that wait as they are. Beyond, the pages of the largest blocks that wait are the system's if it needs them: to
+say so is a call of the system, which a small block's work would not be worth."""
 
 LINE, PLACES, APART = 64, 1024, 617
 """Bytes of a cache line; how many places there are for the start of a block; and how many of them one block begins
@@ -61,17 +61,23 @@ class _Block:
     """Bytes from there on."""
     user: weakref.ref[memoryview] | None = None
     """What all tensors on it refer to. When that is gone, the block waits again."""
+    free: bool = False
+    """Whether its pages are the system's if it needs them."""
 
     def back(self, user: object) -> None:
         """Nothing refers to it any more."""
         self.user = None
         _lent.discard(self)
-        if idle() + self.size > KEPT and hasattr(mmap, "MADV_FREE"):
-            first = -(-self.start // mmap.PAGESIZE) * mmap.PAGESIZE
-            with suppress(OSError):  # A system before Linux 4.5.
-                self.pages.madvise(mmap.MADV_FREE, first, len(self.pages) - first)
         _waiting.append(self)
+        _mark()
         _trim()
+
+    def mark(self) -> None:
+        """Let the system have the pages if it needs them; only for who holds the block, as what is in it may go."""
+        self.free = True
+        first = -(-self.start // mmap.PAGESIZE) * mmap.PAGESIZE
+        with suppress(OSError):  # A system before Linux 4.5.
+            self.pages.madvise(mmap.MADV_FREE, first, len(self.pages) - first)
 
 
 _waiting: list[_Block] = []
@@ -149,6 +155,7 @@ def _take(size: int) -> _Block | None:
     for block in sorted(fitting, key=lambda b: b.size):
         with suppress(ValueError):  # Another thread has taken it meanwhile.
             _waiting.remove(block)
+            block.free = False
             return block
     try:
         return _mapped(whole)
@@ -167,6 +174,22 @@ def _mapped(size: int) -> _Block:
             pages.madvise(mmap.MADV_HUGEPAGE)
     address = torch.frombuffer(pages, dtype=torch.uint8).data_ptr()
     return _Block(pages, -address % page + place, size)
+
+
+def _mark() -> None:
+    """Mark blocks that wait, from the largest on, until few bytes wait as they are."""
+    if not hasattr(mmap, "MADV_FREE"):
+        return
+    unmarked = [block for block in tuple(_waiting) if not block.free]
+    left = sum(block.size for block in unmarked)
+    for block in sorted(unmarked, key=lambda b: -b.size):
+        if left <= KEPT:
+            return
+        with suppress(ValueError):  # Another thread has taken it meanwhile.
+            _waiting.remove(block)
+            block.mark()
+            _waiting.append(block)
+        left -= block.size
 
 
 def _trim() -> None:
