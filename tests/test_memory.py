@@ -252,12 +252,10 @@ def test_what_waits_beyond_some_blocks_is_the_systems_if_it_needs_it(monkeypatch
 def test_it_is_large_blocks_that_are_marked(monkeypatch) -> None:
     """A call of the system for each small one, at every call of a layer, took as long as writing it."""
     monkeypatch.setattr(memory, "KEPT", 4 * memory.LARGE)
-    large, small = memory.empty(LIKE, 9 * COUNT), memory.empty(LIKE, COUNT)
-    del large
+    memory.empty(LIKE, 9 * COUNT)
     for _ in range(3):
-        del small
+        memory.empty(LIKE, COUNT)
         assert [(block.size // memory.LARGE, block.free) for block in memory._waiting] == [(9, True), (1, False)]
-        small = memory.empty(LIKE, COUNT)
     assert not memory.empty(LIKE, 9 * COUNT).fill_(1.0).sub(1.0).any(), "a marked block is used again"
 
 

@@ -7,14 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostinato.compiler.cpu import jit, outer, targets
+from ostinato.compiler.cpu import alone, jit, outer, targets
 
 EDGES = st.one_of(st.integers(1, 20), st.sampled_from([31, 32, 33, 47, 48, 63, 64, 65, 127, 128, 129, 200]))
 
 
 @pytest.fixture(autouse=True)
 def every_size_is_shared(monkeypatch):
-    monkeypatch.setattr(outer, "SHARED", 0)
+    monkeypatch.setattr(alone, "SHARED", 0)
     yield
     torch.set_num_threads(1)
 

@@ -15,10 +15,10 @@ import torch
 import ostinato.compiler
 from ostinato.compiler import cache
 from ostinato.compiler.cpu import jit, threads
+from ostinato.compiler.cpu.alone import ELEMENT
 from ostinato.compiler.cpu.emit import emit
 from ostinato.compiler.cpu.flat import flatten
 from ostinato.compiler.cpu.layout import Buffer, Layout
-from ostinato.compiler.cpu.outer import ELEMENT
 from ostinato.compiler.cpu.ready import OBJECT, ready
 from ostinato.compiler.cpu.schedule import Schedule, describe, schedule, work_of
 from ostinato.compiler.cpu.targets import Target, host

@@ -7,7 +7,6 @@ depend on the number of threads, which split the columns of ``left``.
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from functools import cache as once
 from typing import NamedTuple
@@ -15,17 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ostinato.compiler import cache
-from ostinato.compiler.cpu import jit, threads, tiles
-from ostinato.compiler.cpu.ready import OBJECT, Ready, ready
-from ostinato.compiler.cpu.targets import Target, host
-from ostinato.compiler.cpu.text import Code
+from ostinato.compiler.cpu import alone, tiles
+from ostinato.compiler.cpu.ready import Ready
+from ostinato.compiler.cpu.targets import Target
 
-WORDS = ("left", "left_stride", "right", "right_stride", "out", "rows", "columns", "inner")
-"""What a call says: three addresses, N, O, K, and how many elements lie between rows."""
-
-ELEMENT = {torch.float32: "float", torch.float64: "double"}
-"""LLVM's name of a number."""
+ADDRESSES = ("left", "right", "out")
 
 BLOCK = 64
 """Rows of a block: of widths up to 650, no other number was faster throughout."""
@@ -38,9 +31,6 @@ COPIED = 200
 
 NEAR = 8
 """Elements that a row takes of the copy."""
-
-SHARED = 1_000_000
-"""Multiply-adds from which a second thread is worth its start."""
 
 
 def over_rows(left: Tensor, right: Tensor) -> Tensor:
@@ -65,32 +55,23 @@ class Size(NamedTuple):
     right_stride: int
 
 
-class Repeated:
-    """The product of one size, made again and again: only addresses change. Not for two threads at once."""
+class Repeated(alone.Call):
+    """The product of one size, made again and again: :meth:`run` takes the addresses of the first element of either
+    side, and of the result, O rows of K elements."""
 
     def __init__(self, size: Size, dtype: torch.dtype) -> None:
-        rows, columns, inner, left_stride, right_stride = size
-        self._words = (ctypes.c_int64 * len(WORDS))(0, left_stride, 0, right_stride, 0, rows, columns, inner)
-        number = threads.most() if rows * columns * inner >= SHARED else 1
-        self._go = _function(ELEMENT[dtype]).function.standing(self._words, number)
-
-    def run(self, left: int, right: int, out: int) -> None:
-        """From addresses: of the first element of either side, and of the result, O rows of K elements."""
-        words = self._words
-        words[0], words[2], words[4] = left, right, out
-        self._go()
+        work = size.rows * size.columns * size.inner
+        super().__init__(_function(alone.ELEMENT[dtype]), ADDRESSES, size._asdict(), work)
 
 
 @once
 def _function(element: str) -> Ready:
-    target = host()
-    source = text(element, target)
-    return ready(cache.key(source, jit.version(), repr(target)), lambda: {OBJECT: jit.compile(source, target)})
+    return alone.compiled(text, element)
 
 
 def text(element: str, target: Target) -> str:
     """The function as LLVM's text."""
-    return _Writer(element, target).module() + threads.ENTRY
+    return _Writer(element, target).module()
 
 
 @dataclass(frozen=True)
@@ -110,22 +91,15 @@ class _Tile:
     mask: str = ""
 
 
-class _Writer:
+class _Writer(alone.Writer):
     def __init__(self, element: str, target: Target) -> None:
-        self.code, self.target, self.vector, self.element = Code(), target, target.vector(element), element
+        super().__init__(element, target)
         self.columns, self.vectors = (6, 4) if target.registers >= 32 else (4, 2)
-        self.words: dict[str, str] = {}
 
     def module(self) -> str:
         code = self.code
-        code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads) #0 {")
-        code.label("entry")
-        code.do(f"%near = alloca {self.element}, i64 {BLOCK * NEAR}, align 64")
-        for n, name in enumerate(WORDS):
-            place = code.let(f"getelementptr inbounds i64, ptr %args, i64 {n}")
-            kind = "ptr" if name in ("left", "right", "out") else "i64"
-            self.words[name] = code.let(f"load {kind}, ptr {place}, align 8")
-        low, high = self._share("%thread"), self._share(code.let("add i64 %thread, 1"))
+        self.begin(ADDRESSES, Size._fields, BLOCK * NEAR)
+        low, high = self.share(self.words["columns"])
         with code.loop("0", self.words["rows"], BLOCK) as start:
             rest = code.let(f"sub i64 {self.words['rows']}, {start}")
             count = code.intrinsic("llvm.smin.i64", "i64", ("i64", rest), ("i64", str(BLOCK)))
@@ -137,22 +111,15 @@ class _Writer:
                 with code.loop(at, after, columns) as column:
                     self._across(columns, column, start, count)
                 at = after
-        code.do("ret void")
-        code.lines.append("}")
-        code.lines.append("attributes #0 = { nounwind }")
-        return code.text()
-
-    def _share(self, n: str) -> str:
-        """Column n·O/threads."""
-        part = self.code.let(f"mul i64 {self.words['columns']}, {n}")
-        return self.code.let(f"udiv i64 {part}, %threads")
+        self.end()
+        return self.text()
 
     def _across(self, columns: int, column: str, start: str, count: str) -> None:
         """A few columns of ``left`` by all of ``right``: wide tiles, and then single vectors, the last one in part."""
         code, lanes, inner = self.code, self.vector.lanes, self.words["inner"]
         wide = self.vectors * lanes
         after_wide = code.let(f"mul i64 {code.let(f'udiv i64 {inner}, {wide}')}, {wide}")
-        rows = self._at(self.words["left"], code.let(f"mul i64 {start}, {self.words['left_stride']}"), column)
+        rows = self.at(self.words["left"], code.let(f"mul i64 {start}, {self.words['left_stride']}"), column)
         left = _Left(rows, self.words["left_stride"])
         if columns == self.columns:
             again = code.let(f"icmp uge i64 {inner}, {COPIED}")
@@ -165,7 +132,7 @@ class _Writer:
         with code.loop("0", after_wide, wide) as at:
             self._tile(_Tile(columns, self.vectors), left, column, at, start, count)
         with code.loop(after_wide, inner, lanes) as at:
-            mask = self._mask(code.let(f"sub i64 {inner}, {at}"))
+            mask = tiles.first_lanes(code, self.vector, code.let(f"sub i64 {inner}, {at}"))
             self._tile(_Tile(columns, 1, mask), left, column, at, start, count)
 
     def _copy(self, left: _Left, count: str) -> None:
@@ -173,15 +140,15 @@ class _Writer:
         code, vector = self.code, self.target.vector(self.element, NEAR)
         lanes = ", ".join(f"i1 {int(n < self.columns)}" for n in range(NEAR))
         with code.loop("0", count) as n:
-            here = self._at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
+            here = self.at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
             self._ask(here, left)
             value = tiles.masked_load(code, vector, here, f"<{lanes}>")
-            near = self._at("%near", code.let(f"mul i64 {n}, {NEAR}"))
+            near = self.at("%near", code.let(f"mul i64 {n}, {NEAR}"))
             code.do(f"store {vector.type} {value}, ptr {near}, align {vector.bytes}")
 
     def _ask(self, row: str, left: _Left) -> None:
         """Ask for the same columns of the next block."""
-        self._prefetch(self._at(row, self.code.let(f"mul i64 {left.stride}, {BLOCK}")))
+        self._prefetch(self.at(row, self.code.let(f"mul i64 {left.stride}, {BLOCK}")))
 
     def _further(self, tile: _Tile, column: str, at: str) -> str:
         """From a row of ``right`` to what a full tile asks for of the next block; nothing in a narrow tile.
@@ -201,18 +168,10 @@ class _Writer:
         """Into the second cache: the first one is full of the block that is worked on."""
         self.code.prefetch(place, cache=2)
 
-    def _mask(self, left: str) -> str:
-        """The lanes of a vector that are there, if so many elements are left."""
-        code, lanes = self.code, self.vector.lanes
-        t, numbers = f"<{lanes} x i64>", ", ".join(f"i64 {n}" for n in range(lanes))
-        first = code.let(f"insertelement {t} poison, i64 {left}, i64 0")
-        every = code.let(f"shufflevector {t} {first}, {t} poison, <{lanes} x i32> zeroinitializer")
-        return code.let(f"icmp ult {t} <{numbers}>, {every}")
-
     def _tile(self, tile: _Tile, left: _Left, column: str, at: str, start: str, count: str) -> None:
         """Add a block's sums to one tile of the result; the first block's are the result."""
         code, t = self.code, self.vector.type
-        right = self._at(self.words["right"], code.let(f"mul i64 {start}, {self.words['right_stride']}"), at)
+        right = self.at(self.words["right"], code.let(f"mul i64 {start}, {self.words['right_stride']}"), at)
         further = self._further(tile, column, at)
         before, head, done = code.name("before"), code.name("n"), code.name("done")
         code.do(f"br label %{before}")
@@ -227,15 +186,15 @@ class _Writer:
             for v in range(tile.vectors):
                 zero = tiles.zero(self.vector)
                 code.do(f"{sums[c][v]} = phi {t} [ {zero}, %{before} ], [ {added[c][v]}, %{head} ]")
-        row = self._at(right, code.let(f"mul i64 {n}, {self.words['right_stride']}"))
+        row = self.at(right, code.let(f"mul i64 {n}, {self.words['right_stride']}"))
         if further:
-            self._prefetch(self._at(row, further))
-        loaded = [self._load(self._at(row, str(v * self.vector.lanes)), tile) for v in range(tile.vectors)]
-        row = self._at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
+            self._prefetch(self.at(row, further))
+        loaded = [self.load(self.at(row, str(v * self.vector.lanes)), tile.mask) for v in range(tile.vectors)]
+        row = self.at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
         if tile.columns > 1:
             self._ask(row, left)
         for c in range(tile.columns):
-            number = code.let(f"load {self.element}, ptr {self._at(row, str(c))}, align {self.vector.bytes}")
+            number = code.let(f"load {self.element}, ptr {self.at(row, str(c))}, align {self.vector.bytes}")
             one = tiles.splat(code, self.vector, number)
             for v in range(tile.vectors):
                 code.do(f"{added[c][v]} = {tiles.multiply_add(code, self.vector, one, loaded[v], sums[c][v])}")
@@ -251,25 +210,7 @@ class _Writer:
         for c, own in enumerate(sums):
             line = code.let(f"mul i64 {code.let(f'add i64 {column}, {c}')}, {self.words['inner']}")
             for v, total in enumerate(own):
-                place = self._at(self.words["out"], line, code.let(f"add i64 {at}, {v * self.vector.lanes}"))
-                so_far = self._load(place, tile)
+                place = self.at(self.words["out"], line, code.let(f"add i64 {at}, {v * self.vector.lanes}"))
+                so_far = self.load(place, tile.mask)
                 both = code.let(f"fadd {t} {so_far}, {total}")
-                self._store(code.let(f"select i1 {first}, {t} {total}, {t} {both}"), place, tile)
-
-    def _at(self, base: str, *offsets: str) -> str:
-        for offset in offsets:
-            base = self.code.let(f"getelementptr {self.element}, ptr {base}, i64 {offset}")
-        return base
-
-    def _load(self, place: str, tile: _Tile) -> str:
-        code, vector = self.code, self.vector
-        if not tile.mask:
-            return code.let(f"load {vector.type}, ptr {place}, align {vector.bytes}")
-        return tiles.masked_load(code, vector, place, tile.mask)
-
-    def _store(self, value: str, place: str, tile: _Tile) -> None:
-        code, vector = self.code, self.vector
-        if not tile.mask:
-            code.do(f"store {vector.type} {value}, ptr {place}, align {vector.bytes}")
-            return
-        tiles.masked_store(code, vector, value, place, tile.mask)
+                self.store(code.let(f"select i1 {first}, {t} {total}, {t} {both}"), place, tile.mask)

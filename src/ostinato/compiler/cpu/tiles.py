@@ -75,8 +75,31 @@ def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Se
         rows: a pointer to each row's first element.
         inner: K.
     """
+    added = add_up(code, vector, rows, inner, [(group.weights, group.vectors) for group in groups])
+    for r in range(len(rows)):
+        places = [group.scratch[r][c] for group in groups for c in range(group.vectors)]
+        for c, place in enumerate(places):
+            code.do(f"store {vector.type} {added[r][c]}, ptr {place}, align {vector.lanes * vector.bytes}")
+
+
+def add_up(
+    code: Code,
+    vector: Vector,
+    rows: Sequence[str],
+    inner: int | str,
+    panels: Sequence[tuple[str, int]],
+    next: tuple[str, str] | None = None,
+) -> list[list[str]]:
+    """The sums over k of ``rows[r][k] · weights[k][c]``: for each row, one vector after the other of every panel.
+
+    Args:
+        rows: a pointer to each row's first element.
+        inner: K.
+        panels: packed weights, and how many vectors lie side by side in them.
+        next: where the rows begin that come after these, and the bytes from one to the other: they are asked for.
+    """
     t, element, lanes = vector.type, vector.element, vector.lanes
-    count = sum(g.vectors for g in groups)
+    count = sum(vectors for _, vectors in panels)
     before, head, done = code.name("before"), code.name("k"), code.name("done")
     code.do(f"br label %{before}")
     code.label(before)
@@ -90,7 +113,13 @@ def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Se
         for c in range(count):
             code.do(f"{sums[r][c]} = phi {t} [ {zero(vector)}, %{before} ], [ {added[r][c]}, %{head} ]")
     asks = len(rows) > FEW and lanes * vector.bytes == LINE
-    loaded = [w for group in groups for w in _load(code, vector, group, k, asks)]
+    if next is not None:
+        first, apart = next
+        number = code.let(f"and i64 {k}, {len(rows) - 1}")
+        line = code.let(f"and i64 {code.let(f'mul i64 {k}, {vector.bytes}')}, -{LINE}")
+        row = code.let(f"getelementptr i8, ptr {first}, i64 {code.let(f'mul i64 {number}, {apart}')}")
+        code.prefetch(code.let(f"getelementptr i8, ptr {row}, i64 {line}"), cache=2)
+    loaded = [w for weights, vectors in panels for w in _load(code, vector, weights, vectors, k, asks)]
     for r, row in enumerate(rows):
         place = code.let(f"getelementptr inbounds {element}, ptr {row}, i64 {k}")
         one = splat(code, vector, code.let(f"load {element}, ptr {place}, align {vector.bytes}"))
@@ -100,23 +129,20 @@ def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Se
     more = code.let(f"icmp ult i64 {following}, {inner}")
     code.do(f"br i1 {more}, label %{head}, label %{done}")
     code.label(done)
-    for r in range(len(rows)):
-        places = [group.scratch[r][c] for group in groups for c in range(group.vectors)]
-        for c, place in enumerate(places):
-            code.do(f"store {t} {added[r][c]}, ptr {place}, align {lanes * vector.bytes}")
+    return added
 
 
-def _load(code: Code, vector: Vector, group: Columns, k: str, asks: bool) -> list[str]:
+def _load(code: Code, vector: Vector, weights: str, vectors: int, k: str, asks: bool) -> list[str]:
     """The weights of one k. ``asks`` for those of a later one, since most often they lie in the second cache."""
     element, lanes = vector.element, vector.lanes
-    first = code.let(f"mul nuw nsw i64 {k}, {group.vectors * lanes}")
-    panel = code.let(f"getelementptr inbounds {element}, ptr {group.weights}, i64 {first}")
+    first = code.let(f"mul nuw nsw i64 {k}, {vectors * lanes}")
+    panel = code.let(f"getelementptr inbounds {element}, ptr {weights}, i64 {first}")
     loaded = []
-    for c in range(group.vectors):
+    for c in range(vectors):
         place = code.let(f"getelementptr inbounds {element}, ptr {panel}, i64 {c * lanes}")
         loaded.append(code.let(f"load {vector.type}, ptr {place}, align {lanes * vector.bytes}"))
         if asks:
-            later = code.let(f"getelementptr {element}, ptr {place}, i64 {AHEAD * group.vectors * lanes}")
+            later = code.let(f"getelementptr {element}, ptr {place}, i64 {AHEAD * vectors * lanes}")
             code.prefetch(later)
     return loaded
 
@@ -131,6 +157,26 @@ def masked_store(code: Code, vector: Vector, value: str, place: str, mask: str) 
     """Write the lanes that ``mask`` names, and nothing else."""
     given = ((vector.type, value), ("ptr", place), ("i32", str(vector.bytes)), (vector.mask, mask))
     code.intrinsic(f"llvm.masked.store.{vector.suffix}.p0", "void", *given)
+
+
+def first_lanes(code: Code, vector: Vector, count: str) -> str:
+    """A mask of so many lanes: none if ``count`` is not positive, all if it is large."""
+    lanes = vector.lanes
+    if lanes == 1:
+        return code.let(f"icmp slt i64 0, {count}")
+    t, numbers = f"<{lanes} x i64>", ", ".join(f"i64 {n}" for n in range(lanes))
+    first = code.let(f"insertelement {t} poison, i64 {count}, i64 0")
+    every = code.let(f"shufflevector {t} {first}, {t} poison, <{lanes} x i32> zeroinitializer")
+    return code.let(f"icmp slt {t} <{numbers}>, {every}")
+
+
+def splat_flag(code: Code, vector: Vector, flag: str) -> str:
+    """A flag in every lane of a mask."""
+    if vector.lanes == 1:
+        return flag
+    t = vector.mask
+    first = code.let(f"insertelement {t} poison, i1 {flag}, i64 0")
+    return code.let(f"shufflevector {t} {first}, {t} poison, <{vector.lanes} x i32> zeroinitializer")
 
 
 def multiply_add(code: Code, vector: Vector, a: str, b: str, c: str) -> str:
