@@ -53,17 +53,11 @@ TRAINED = {"lstm": 500_000}
 """Multiply-adds of a call from which training is faster compiled, where torch's own kernel has a fused backward: with a
 tenth of them too if shapes repeat, but not if every call has another one."""
 
-WIDE = {"lstm": 3_000_000}
-"""Weights of a step above which torch's own kernel infers as fast: they come from afar in either."""
-
-
 def native_is_faster(operator: str, work: Work, grad: bool) -> bool:
     """The rule for torch's own cells, from ``benchmarks/native.py``: by a call's size, never by a measurement."""
     if work.steps < STEPS:
         return False
-    if grad:
-        return work.rows * work.weights >= TRAINED.get(operator, 0)
-    return operator not in WIDE or work.weights < WIDE[operator]
+    return not grad or work.rows * work.weights >= TRAINED.get(operator, 0)
 
 
 def check(name: str) -> str:

@@ -33,6 +33,10 @@ class Source(NamedTuple):
     centred: bool = False
     """Whether it is that tensor less its mean over its rows."""
 
+    def of(self, tensor: Tensor) -> Tensor:
+        """It itself, out of the tensor it lies in."""
+        return tensor if self.rows is None else tensor.narrow(0, self.start, self.rows)
+
 
 class Block(NamedTuple):
     """One tensor that a forward keeps: buffers side by side."""
@@ -70,12 +74,18 @@ def params_in(compiled: Compiled, sources: Sequence[Source], words: Mapping[str,
     The tensors are those that a call is given, the cell's or what is computed of them, and then those of
     :func:`centred_of`, less their mean.
     """
-    count, centred = len(compiled.tensors if compiled.computed is None else compiled.params), centred_of(sources)
+    numbers = numbers_of(compiled, sources)
     return [
-        (words[name], count + centred.index(s.tensor) if s.centred else s.tensor, s.offset)
-        for name, s in zip(compiled.params, sources, strict=True)
+        (words[name], number, source.offset)
+        for name, source, number in zip(compiled.params, sources, numbers, strict=True)
         if name in words
     ]
+
+
+def numbers_of(compiled: Compiled, sources: Sequence[Source]) -> list[int]:
+    """Of each param the number of the tensor it lies in, of those that :func:`params_in` names."""
+    count, centred = len(compiled.tensors if compiled.computed is None else compiled.params), centred_of(sources)
+    return [count + centred.index(source.tensor) if source.centred else source.tensor for source in sources]
 
 
 def blocks_of(compiled: Compiled, widths: Mapping[str, int]) -> tuple[Block, ...]:

@@ -35,13 +35,13 @@ _ways: dict[bool, WeakKeyDictionary[Recurrent, Way]] = {False: WeakKeyDictionary
 
 _seen: dict[bool, WeakKeyDictionary[Recurrent, torch.Size]] = {False: WeakKeyDictionary(), True: WeakKeyDictionary()}
 
-SMALL = 2_000_000_000
-"""Multiply-adds of a call, some tens of milliseconds, beyond which the long way does not show."""
+SMALL = 20_000_000_000
+"""Multiply-adds of a call, some tenths of a second, beyond which the long way does not show."""
 
 KERNELS = ("auto", "native")
 """What a layer may have asked for where a short way could come of it; the others are not looked at any further."""
 
-FEW = 2_000_000
+FEW = 4_000_000
 """Weights of a layer beyond which it does not show either, and what is kept ready would be much memory."""
 
 
@@ -148,7 +148,7 @@ def remember(layer: Recurrent, input: Any) -> None:
         programs = [_program(layer, slots[0], input.dtype, learns) for slots in layer._slots]
     except Refused:
         return
-    if not all(prepared.fits(compiled, input.dtype) for compiled in programs):
+    if not all(prepared.fits(compiled, input.dtype, learns) for compiled in programs):
         return
     work = [prepared.work_of(compiled, input.dtype, learns) for compiled in programs]
     if sum(work) * input.shape[0] * input.shape[1] <= SMALL and max(work) <= FEW:
