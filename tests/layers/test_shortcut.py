@@ -11,7 +11,16 @@ import torch
 from torch import nn
 
 import ostinato
+from ostinato.compiler import split
+from ostinato.engines import prepared
 from ostinato.layers import shortcut
+
+
+@pytest.fixture(autouse=True, params=["as they come", "sealed"])
+def weights(request, monkeypatch):
+    """Few weights are put in order at every call, many when they have changed: the small layers here go both ways."""
+    if request.param == "sealed":
+        monkeypatch.setattr(prepared, "SEALED", 0)
 
 
 def make(kind=ostinato.LSTM, **options):
@@ -73,6 +82,74 @@ def test_weights_are_read_anew_at_every_call():
     same(layer(x), expected(layer, x))
     layer.bias_hh_l0 = nn.Parameter(torch.randn(20))
     same(walk_in(layer, x), expected(layer, x))
+
+
+@torch.no_grad()
+def test_a_write_without_a_trace_is_noticed():
+    layer, x = make(num_layers=2)
+    walk_in(layer, x)
+    for k, weight in enumerate(layer.parameters()):
+        weight.data[-1:] *= -1.0
+        same(layer(x), expected(layer, x))
+        weight.detach().numpy()[:1] += 0.5 + k
+        same(layer(x), expected(layer, x))
+    for weight in layer.parameters():
+        weight.data.neg_()
+    same(layer(x), expected(layer, x))
+    assert found(layer)
+
+
+@torch.no_grad()
+def test_an_interruption_between_two_looks(monkeypatch):
+    """What was seen to have changed and was not put in order then, is at the next call."""
+    monkeypatch.setattr(prepared, "SEALED", 0)
+    layer, x = make()
+    walk_in(layer, x)
+    layer.weight_hh_l0.data.mul_(3.0)
+    (standing,) = (one.prepared._standing for one in shortcut.find(layer).layers)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    run, standing._run = standing._run, interrupted
+    with pytest.raises(KeyboardInterrupt):
+        layer(x)
+    standing._run = run
+    same(layer(x), expected(layer, x))
+
+
+class Rows(ostinato.Cell):
+    """Products of x with rows of one weight, and with a computed one."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.weight_ih = nn.Parameter(torch.empty(2 * hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.bias = nn.Parameter(torch.randn(hidden_size))
+        self.reset_parameters()
+
+    def step(self, x, h):
+        first, second = self.weight_ih.chunk(2)
+        turned = self.weight_hh - self.weight_hh.T
+        return torch.tanh(x @ first.T + self.bias + h @ turned.T) * torch.sigmoid(x @ second.T)
+
+
+@pytest.mark.parametrize("name", ["lstm", "peephole-lstm", "layer-norm-lstm", "mgu", "cho-gru", "minimal-rnn", Rows])
+@torch.no_grad()
+def test_products_of_inputs_before_the_loop(monkeypatch, name):
+    """As where weights are many: they are made for all steps at once, at every call anew."""
+    monkeypatch.setattr(split, "NEAR", 0)
+    layer, x = ostinato.Recurrent(name, 11, 13, engine="native"), torch.randn(7, 3, 11)
+    walk_in(layer, x)
+    assert found(layer) == (name != "minimal-rnn"), "whose products of x are multiplied again before the loop"
+    if found(layer):
+        (one,) = shortcut.find(layer).layers
+        assert one.prepared.compiled.hoist.products
+    for other in (x, torch.randn(7, 3, 11)):
+        same(layer(other), expected(layer, other))
+    for weight in layer.parameters():
+        weight.data.mul_(0.7)
+        same(layer(x), expected(layer, x))
 
 
 @torch.no_grad()

@@ -53,6 +53,7 @@ TRAINED = {"lstm": 500_000}
 """Multiply-adds of a call from which training is faster compiled, where torch's own kernel has a fused backward: with a
 tenth of them too if shapes repeat, but not if every call has another one."""
 
+
 def native_is_faster(operator: str, work: Work, grad: bool) -> bool:
     """The rule for torch's own cells, from ``benchmarks/native.py``: by a call's size, never by a measurement."""
     if work.steps < STEPS:

@@ -26,6 +26,9 @@ from ostinato.engines.geometry import Geometry
 from ostinato.engines.places import Shape, blocks_of, centred_of, numbers_of, params_in, sources_of, write_params
 from ostinato.engines.prepared_backward import Backward
 
+SEALED = 2**20
+"""Bytes of weights from which to find out whether they have changed is quicker than to put them in order again."""
+
 
 def fits(compiled: Compiled, dtype: torch.dtype, save: bool) -> bool:
     """Whether a program can be prepared: one whose tensors are the cell's own, for who calls it watches those."""
@@ -72,6 +75,8 @@ class Prepared:
         self._kept = [(b.width, [(index[name], at * size) for name, at, _ in b.parts]) for b in self._blocks]
         self._centred = centred_of(self._sources)
         self._params = params_in(compiled, self._sources, index)
+        if not save and machine.about.packed >= SEALED:  # Where a backward follows, weights change at every step.
+            standing.seal({index[n]: size * b.width for n, b in buffers.items() if b.kind == "param"})
         self._products = [(index[product.name], product) for product in products]
         names = {name for product in products for name in (product.weight, *product.biases)}
         found = zip(compiled.params, self._sources, numbers_of(compiled, self._sources), strict=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ostinato.compiler.cpu.launch import Call, number_of_threads
 from ostinato.compiler.cpu.machine import Machine
+from ostinato.compiler.cpu.seal import Seal
 
 
 class Standing:
@@ -50,7 +51,25 @@ class Standing:
         assert words is not None
         words[index["around"]] = 0  # The buffers of a later call may not be aligned.
         self.words = words
-        self.go = machine.function.standing(words, number)
+        self.go = self._run = machine.function.standing(words, number)
+        self._packed = False
+
+    def seal(self, sizes: Mapping[int, int]) -> None:
+        """Put weights in order only when they have changed since the last call.
+
+        Args:
+            sizes: of each param, by the word that holds its address, in bytes.
+        """
+        self._weights, self._seal = list(sizes), Seal(list(sizes.values()))
+        self.go = self._sealed
+
+    def _sealed(self) -> None:
+        words = self.words
+        same = self._seal.holds([words[at] for at in self._weights])
+        words[self.index["ready"]] = int(same and self._packed)
+        self._packed = False  # An exception may come before they are.
+        self._run()
+        self._packed = True
 
     def final(self, state: str) -> int:
         """Which word holds the address that the state after the last step is written to."""
