@@ -24,6 +24,10 @@ for who reads them next, and a line that is not fetched before it is written sav
 ALIGNED = 64
 """Bytes: a cache line, and the widest vector."""
 
+APART = 5
+"""Vectors between the buffers within a step: a row's places in them are not all in one set of the first cache, as they
+would be with rows of a power of two."""
+
 OWN_ROWS = 4
 """So many rows for each thread, and threads take rows of their own instead of sharing all and splitting columns."""
 
@@ -129,7 +133,7 @@ class Call:
         for at, width, passing in inner:
             values[at] = position * size
             values[at + 1] = width
-            position += -(-width * (number * TOGETHER if passing else self.rows) // lanes) * lanes
+            position += (-(-width * (number * TOGETHER if passing else self.rows) // lanes) + APART) * lanes
         inside = memory.empty(torch.empty(0, dtype=machine.dtype), position + 2 * lanes)
         self._held.append(inside)
         base = -(-inside.data_ptr() // ALIGNED) * ALIGNED
