@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from ostinato.compiler.cpu import tiles
 from ostinato.compiler.cpu.flat import Read
@@ -15,6 +16,9 @@ from ostinato.compiler.graph import Node
 
 Loads = dict[tuple[str, int, bool, bool], str]
 """What has been loaded at this position: (buffer, offset, splat, bool) -> value."""
+
+
+NOTHING: Mapping[int, Place] = MappingProxyType({})
 
 
 class Elementwise:
@@ -86,15 +90,17 @@ class Elementwise:
         pointers: dict[str, str],
         given: dict[int, Callable[[], str]],
         rest: int,
+        written: Mapping[int, Place] = NOTHING,
     ) -> dict[int, str]:
         """Elementwise operations at elements ``at`` and on of a row; ``rest``: only so many lanes are there.
 
-        What is ``given`` is fetched where it is first read, so that few registers hold what waits.
+        What is ``given`` is fetched where it is first read, so that few registers hold what waits. Of its places one
+        may be ``written`` already.
         """
         values: dict[int, str] = {}
         loads: Loads = {}
         for node in nodes:
-            stores = self.frame.plan.stores.get(id(node), ())
+            stores = [p for p in self.frame.plan.stores.get(id(node), ()) if p != written.get(id(node))]
             if id(node) in given:
                 if stores:
                     values[id(node)] = given[id(node)]()
@@ -132,6 +138,10 @@ class Elementwise:
         if key not in loads:
             loads[key] = self._load(place, read.splat, node.dtype == "bool", vector, at, pointers, rest)
         return loads[key]
+
+    def load(self, place: Place, vector: Vector, at: str, pointers: dict[str, str]) -> str:
+        """A whole vector from elements ``at`` on of a row."""
+        return self._load(place, False, False, vector, at, pointers, 0)
 
     def _load(
         self, place: Place, splat: bool, is_bool: bool, vector: Vector, at: str, pointers: dict[str, str], rest: int

@@ -6,7 +6,7 @@ threads nor on the rest of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ostinato.compiler.cpu.targets import Target
@@ -60,16 +60,17 @@ class Columns:
     Attributes:
         weights: packed as [k][vector][lane], aligned to the vector.
         vectors: how many.
-        scratch: where each vector of sums goes, a list for each row; aligned.
+        place: writes where the sums of a row and a vector go. It is asked after the loop over k, so that no register
+            holds it meanwhile.
     """
 
     weights: str
     vectors: int
-    scratch: Sequence[Sequence[str]]
+    place: Callable[[int, int], str]
 
 
 def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Sequence[Columns]) -> None:
-    """``scratch[r][c] = sum over k of rows[r][k] · weights[k][c]``, for every group of columns.
+    """``place(r, c) = sum over k of rows[r][k] · weights[k][c]``, for every group of columns.
 
     Args:
         rows: a pointer to each row's first element.
@@ -77,9 +78,9 @@ def emit(code: Code, vector: Vector, rows: Sequence[str], inner: int, groups: Se
     """
     added = add_up(code, vector, rows, inner, [(group.weights, group.vectors) for group in groups])
     for r in range(len(rows)):
-        places = [group.scratch[r][c] for group in groups for c in range(group.vectors)]
-        for c, place in enumerate(places):
-            code.do(f"store {vector.type} {added[r][c]}, ptr {place}, align {vector.lanes * vector.bytes}")
+        places = [(group, c) for group in groups for c in range(group.vectors)]
+        for total, (group, c) in zip(added[r], places, strict=True):
+            code.do(f"store {vector.type} {total}, ptr {group.place(r, c)}, align {vector.bytes}")
 
 
 def add_up(
