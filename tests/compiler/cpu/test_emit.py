@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ostinato
+from ostinato.cells import library
 from ostinato.compiler.cpu import jit, targets
 from ostinato.compiler.cpu.machine import ELEMENT, text
 from ostinato.compiler.cpu.targets import Target
@@ -110,3 +111,12 @@ def test_narrower_families_give_the_same(name: str, family: str, monkeypatch: py
         own.check(dtype, steps=3, rows=13)
         own.check(dtype, rows=4, sizes=[4, 2, 2, 0], reverse=True, directions=2)
         assert own.kernel(dtype).machine(True).target.name == family
+
+
+@pytest.mark.parametrize(("width", "written"), [(32, True), (SIZE, False)])
+def test_products_that_lie_in_memory_are_written_there_at_once(width: int, written: bool) -> None:
+    """And not by way of the stack, unless a tile is not full."""
+    own = Made(trace(library.LayerNormLSTMCell(I, width).double(), I, {}, {}))
+    graph, buffers = own.kernel(torch.float32)._forward_graph(True)
+    loop = text(graph, buffers, torch.float32, False, targets.named("avx512", TRIPLES["avx512"]))
+    assert ("ptr %scratch" not in loop) == written

@@ -9,10 +9,11 @@ the second by rows, with a barrier between stages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, resolve
+from ostinato.compiler.cpu.placing import Pass, computed, make_again, to_leave
 from ostinato.compiler.graph import Graph, Node, is_joined, parts_of
 from ostinato.compiler.interpret import REDUCTIONS
 
@@ -172,6 +173,10 @@ class _Scheduler:
             left = [node for node in waiting if id(node) not in self.stage_of]
             assert len(left) < len(waiting), "a stage without work: the graph has an operation no stage can do"
             waiting = left
+        make_again(
+            [Pass(*each) for stage in self.stages for each in _passes(stage)], self.compute, self.reads, self.graph
+        )
+        self.stage_of = {id(node): number for number, stage in enumerate(self.stages) for node in members(stage)}
         stores, temporaries = self._stores()
         passing = frozenset(temporaries) - self._between(stores)
         return Schedule(self.graph, self.stages, stores, temporaries, passing, self.reads)
@@ -194,6 +199,8 @@ class _Scheduler:
                 stage.products.append(self._product(node))
                 inside.add(id(node))
         self._follow(stage, waiting, inside)
+        left = to_leave(stage.body, [p.node for p in stage.products], waiting, self.reads, self.graph)
+        stage.body = [node for node in stage.body if id(node) not in left]
         return stage
 
     def _product(self, node: Node) -> Product:
@@ -294,7 +301,7 @@ class _Scheduler:
         for node in self.compute:
             mine = self.stage_of[id(node)]
             for n in range(len(node.inputs)):
-                for source in _computed(self.reads[id(node), n].node):
+                for source in computed(self.reads[id(node), n].node):
                     if self.stage_of[id(source)] != mine or not isinstance(self.stages[mine], Rows):
                         found.update(place.buffer for place in stores.get(id(source), ()))
         return found
@@ -330,13 +337,14 @@ def members(stage: Stage) -> list[Node]:
     return [n for phase in stage.phases for n in (*phase.body, *phase.reductions)]
 
 
-def _computed(node: Node) -> Iterator[Node]:
-    """The operations that compute a value: several if it is joined of parts, none if it is given."""
-    if is_joined(node):
-        for part in node.inputs:
-            yield from _computed(resolve(part).node)
-    elif node.op not in ("input", "const"):
-        yield node
+def _passes(stage: Stage) -> Iterator[tuple[list[Node], Sequence[Node]]]:
+    """What a stage does elementwise, and who reads it at the same position."""
+    if isinstance(stage, Tiles):
+        yield stage.body, tuple(stage.body)
+        return
+    for phase in stage.phases:
+        if not phase.body or phase.body[0].op not in COPIES:
+            yield phase.body, (*phase.body, *(node for node in phase.reductions if node.shape[0] == 1))
 
 
 def _phase_of(stage: Rows, node: Node) -> Phase:
