@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from ostinato.cells import binding, checks, registry, weight_drop
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import aten, choose, known
+from ostinato.engines import aten, choose, kernels, known
 from ostinato.engines.compiled import Compiled
 from ostinato.errors import CellError
 from ostinato.layers import between, build, compiling, opaque, resets, running, shortcut, states
@@ -189,6 +189,8 @@ class Recurrent(WithAdditions, between.WithConnections):
     @engine.setter
     def engine(self, name: str) -> None:
         self._engine = choose.check(name)
+        if self._engine in shortcut.KERNELS:
+            kernels.why_not()  # The code generator takes 20 ms to load: not in the first call.
 
     @property
     def recompute(self) -> str:
