@@ -188,7 +188,7 @@ def _mark() -> None:
         with suppress(ValueError):  # Another thread has taken it meanwhile.
             _waiting.remove(block)
             block.mark()
-            _waiting.append(block)
+            _waiting.insert(0, block)  # To be taken after those that are as they were.
         left -= block.size
 
 

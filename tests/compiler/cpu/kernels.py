@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -21,6 +24,22 @@ COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 def here() -> list[Target]:
     """Every family this machine can run."""
     return [targets.named(name, targets.triple()) for name in targets.possible()]
+
+
+@contextmanager
+def on(family: str, *functions: Any) -> Iterator[None]:
+    """Run as on a processor of this family, with cached ``functions`` made anew; skip the test where none can."""
+    if family not in targets.possible():
+        pytest.skip(f"this processor has no {family}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(targets.VARIABLE, family)
+        for function in functions:
+            function.cache_clear()
+        try:
+            yield
+        finally:
+            for function in functions:
+                function.cache_clear()
 
 
 def module(op: str, target: Target, element: str, lanes: int | None, inputs: int) -> str:

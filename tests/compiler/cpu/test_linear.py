@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.compiler.cpu import alone, jit, linear, targets
+from tests.compiler.cpu.kernels import on
 
 EDGES = st.one_of(st.integers(1, 20), st.sampled_from([31, 32, 33, 47, 48, 49, 63, 64, 65, 95, 96, 97, 128, 200]))
 FAR = linear.PART // 4 // 48
@@ -49,18 +50,11 @@ def test_any_size(rows, columns, inner, dtype, with_bias, transposed, seed) -> N
 
 @pytest.mark.parametrize("family", [f for f in targets.FAMILIES if f != "neon"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_narrower_processors(monkeypatch, family, dtype) -> None:
-    host = targets.host()
-    if list(targets.FAMILIES).index(family) < list(targets.FAMILIES).index(host.name):
-        pytest.skip(f"this processor has no {family}")
-    monkeypatch.setenv(targets.VARIABLE, family)
-    linear._function.cache_clear()
-    try:
+def test_narrower_processors(family, dtype) -> None:
+    with on(family, linear._function):
         for rows, columns, inner in ((37, 70, 13), (1, 1, 1), (64, 65, 6), (9, 50, 3 * FAR)):
             value, weight = torch.randn(rows, inner, dtype=dtype), torch.randn(columns, inner, dtype=dtype)
             check(value, weight, torch.randn(columns, dtype=dtype))
-    finally:
-        linear._function.cache_clear()
 
 
 def test_arm_has_the_text_too() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.compiler.cpu import alone, jit, outer, targets
+from tests.compiler.cpu.kernels import on
 
 EDGES = st.one_of(st.integers(1, 20), st.sampled_from([31, 32, 33, 47, 48, 63, 64, 65, 127, 128, 129, 200]))
 
@@ -45,18 +46,11 @@ def test_any_size(rows, columns, inner, dtype, seed) -> None:
 
 @pytest.mark.parametrize("family", [f for f in targets.FAMILIES if f != "neon"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_narrower_processors(monkeypatch, family, dtype) -> None:
-    host = targets.host()
-    if list(targets.FAMILIES).index(family) < list(targets.FAMILIES).index(host.name):
-        pytest.skip(f"this processor has no {family}")
-    monkeypatch.setenv(targets.VARIABLE, family)
-    outer._function.cache_clear()
-    try:
+def test_narrower_processors(family, dtype) -> None:
+    with on(family, outer._function):
         for rows, columns, inner in ((70, 13, 37), (1, 1, 1), (65, 6, 64), (70, 13, outer.COPIED + 5)):
             left, right = torch.randn(rows, columns, dtype=dtype), torch.randn(rows, inner, dtype=dtype)
             close(outer.over_rows(left, right), left, right)
-    finally:
-        outer._function.cache_clear()
 
 
 def test_arm_has_the_text_too() -> None:

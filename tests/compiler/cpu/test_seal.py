@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ostinato.compiler.cpu import jit, seal, targets
 from ostinato.compiler.cpu.seal import Seal
+from tests.compiler.cpu.kernels import on
 
 EDGES = st.one_of(st.integers(0, 70), st.sampled_from([127, 128, 129, 255, 256, 257, 1000]))
 
@@ -93,21 +94,14 @@ def test_sums_of_the_same_memory_never_meet_by_chance() -> None:
 
 
 @pytest.mark.parametrize("family", [f for f in targets.FAMILIES if f != "neon"])
-def test_narrower_processors(monkeypatch, family) -> None:
-    host = targets.host()
-    if list(targets.FAMILIES).index(family) < list(targets.FAMILIES).index(host.name):
-        pytest.skip(f"this processor has no {family}")
-    monkeypatch.setenv(targets.VARIABLE, family)
-    seal._function.cache_clear()
-    try:
+def test_narrower_processors(family) -> None:
+    with on(family, seal._function):
         for size in (1, 31, 64, 333):
             piece = torch.randn(size)
             holds = sealed(piece)
             assert holds()
             piece[size // 2] += 1.0
             assert not holds()
-    finally:
-        seal._function.cache_clear()
 
 
 def test_arm_has_the_text_too() -> None:
