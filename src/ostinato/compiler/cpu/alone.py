@@ -6,14 +6,14 @@ A call's words are addresses and numbers. They are written once for a size; only
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from ostinato.compiler import cache
 from ostinato.compiler.cpu import jit, threads, tiles
 from ostinato.compiler.cpu.ready import OBJECT, Ready, ready
-from ostinato.compiler.cpu.targets import Target, host
+from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
 
 ELEMENT = {torch.float32: "float", torch.float64: "double"}
@@ -23,10 +23,8 @@ SHARED = 1_000_000
 """Multiply-adds from which a second thread is worth its start."""
 
 
-def compiled(text: Callable[[str, Target], str], element: str) -> Ready:
-    """A function whose text this is, for this processor."""
-    target = host()
-    source = text(element, target)
+def compiled(source: str, target: Target) -> Ready:
+    """The function whose text this is."""
     return ready(cache.key(source, jit.version(), repr(target)), lambda: {OBJECT: jit.compile(source, target)})
 
 

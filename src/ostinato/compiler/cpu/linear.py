@@ -73,7 +73,8 @@ class Repeated(alone.Call):
 
 @once
 def _function(element: str) -> Ready:
-    return alone.compiled(text, element)
+    target = host()
+    return alone.compiled(text(element, target), target)
 
 
 def text(element: str, target: Target) -> str:

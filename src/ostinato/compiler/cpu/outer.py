@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ostinato.compiler.cpu import alone, tiles
 from ostinato.compiler.cpu.ready import Ready
-from ostinato.compiler.cpu.targets import Target
+from ostinato.compiler.cpu.targets import Target, host
 
 ADDRESSES = ("left", "right", "out")
 
@@ -66,7 +66,8 @@ class Repeated(alone.Call):
 
 @once
 def _function(element: str) -> Ready:
-    return alone.compiled(text, element)
+    target = host()
+    return alone.compiled(text(element, target), target)
 
 
 def text(element: str, target: Target) -> str:

@@ -63,9 +63,10 @@ class Products:
                 with code.loop("0", blocks) as b:
                     low, high = self._block(b, blocks, count, step.low)
                     size = code.let(f"sub nsw i64 {high}, {low}")
-                    self._switch(panel, step, _Block(weights, tile, low, direct), size)
+                    block = _Block(weights, tile, low, direct)
+                    self._switch(panel, step, block, size)
                     if self._follows(stage, direct):
-                        self._tile_body(stage, panel, step, tile, low, high, direct)
+                        self._tile_body(stage, panel, step, block, high)
 
     def _direct(self, stage: Tiles, panel: Panel) -> dict[int, Place]:
         """The products that another stage reads, or a caller, and where: their sums are written there at once."""
@@ -144,26 +145,17 @@ class Products:
     def _scratch(self, index: int | str) -> str:
         return self.code.let(f"getelementptr inbounds {self.frame.vector.type}, ptr %scratch, i64 {index}")
 
-    def _tile_body(
-        self,
-        stage: Tiles,
-        panel: Panel,
-        step: Step,
-        tile: str,
-        low: str,
-        high: str,
-        direct: Mapping[int, Place],
-    ) -> None:
+    def _tile_body(self, stage: Tiles, panel: Panel, step: Step, block: _Block, high: str) -> None:
         code = self.code
         full, rest = divmod(stage.width, self.frame.lanes)
         nodes = [p.node for p in stage.products] + stage.body
         at_once = breadth(self.frame.plan, stage.body, _countable(panel.units, full), self.frame.target)
         several = self.frame.target.vector(self.type, at_once * self.frame.lanes)
-        begin = code.let(f"mul nuw nsw i64 {tile}, {panel.units}")
+        begin = code.let(f"mul nuw nsw i64 {block.tile}, {panel.units}")
         stop = code.let(f"add nuw nsw i64 {begin}, {panel.units}")
         end = code.intrinsic("llvm.smin.i64", "i64", ("i64", stop), ("i64", str(full)))
-        with code.loop(low, high) as r:
-            block_row = code.let(f"sub nsw i64 {r}, {low}")
+        with code.loop(block.low, high) as r:
+            block_row = code.let(f"sub nsw i64 {r}, {block.low}")
             pointers = self.elementwise.pointers(nodes, r, step)
             top = code.let(f"mul nuw nsw i64 {block_row}, {panel.vectors}")
 
@@ -171,7 +163,7 @@ class Products:
                 first = code.let(f"add nuw nsw i64 {top}, {unit}")
 
                 def read(n: int) -> Callable[[], str]:
-                    place = direct.get(id(stage.products[n].node))
+                    place = block.direct.get(id(stage.products[n].node))
 
                     def load() -> str:
                         if place is not None:
@@ -190,7 +182,7 @@ class Products:
                 with code.loop(low, high, step) as v:
                     unit = code.let(f"sub nsw i64 {v}, {begin}")
                     at = code.let(f"mul nuw nsw i64 {v}, {self.frame.lanes}")
-                    self.elementwise.body(nodes, vector, at, pointers, products(unit, at, vector), 0, direct)
+                    self.elementwise.body(nodes, vector, at, pointers, products(unit, at, vector), 0, block.direct)
 
             if panel.units % at_once or full % at_once:
                 left = code.let(f"sub i64 {end}, {begin}")

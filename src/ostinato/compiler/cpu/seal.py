@@ -17,7 +17,7 @@ from functools import cache as once
 from ostinato.compiler.cpu import alone, threads
 from ostinato.compiler.cpu.ready import Ready
 from ostinato.compiler.cpu.targets import Target, host
-from ostinato.compiler.cpu.text import Code
+from ostinato.compiler.cpu.text import Code, Vector
 
 FIRST, SECOND, TURN = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 31
 """The round: add the value times ``SECOND``, turn by so many bits, multiply by ``FIRST``."""
@@ -41,7 +41,7 @@ class Seal:
 
     def __init__(self, sizes: Sequence[int]) -> None:
         number = threads.most() if sum(sizes) >= SHARED else 1
-        lanes = SUMS * _lanes() + 1
+        lanes = SUMS * host().lanes("double") + 1
         self._sums = (ctypes.c_uint64 * (number * len(sizes) * lanes))()
         self._words = (ctypes.c_int64 * (2 + 2 * len(sizes)))(len(sizes), ctypes.addressof(self._sums))
         self._words[3::2] = list(sizes)
@@ -61,17 +61,13 @@ class Seal:
 
 @once
 def _function() -> Ready:
-    return alone.compiled(text, "float")
+    target = host()
+    return alone.compiled(text(target), target)
 
 
-def _lanes() -> int:
-    return host().bytes // 8
-
-
-def text(element: str, target: Target) -> str:
+def text(target: Target) -> str:
     """The function as LLVM's text: a thread's sums, those of one piece after the other."""
-    code, lanes = Code(), target.bytes // 8
-    vector, block = f"<{lanes} x i64>", SUMS * target.bytes
+    code, vector, one, block = Code(), target.vector("double"), target.vector("double", 1), SUMS * target.bytes
     code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads) #0 {")
     code.label("entry")
     count = code.let("load i64, ptr %args, align 8")
@@ -86,17 +82,17 @@ def text(element: str, target: Target) -> str:
         slot = code.let(f"add i64 {code.let(f'mul i64 {piece}, %threads')}, %thread")
         out = _at(code, sums, code.let(f"mul i64 {slot}, {block + 8}"))
         for n in range(SUMS):
-            code.do(f"store {vector} zeroinitializer, ptr {_at(code, out, str(n * target.bytes))}, align 8")
+            code.do(f"store {vector.integer} zeroinitializer, ptr {_at(code, out, str(n * target.bytes))}, align 8")
         single = _at(code, out, str(block))
         code.do(f"store i64 {size}, ptr {single}, align 8")
-        _blocks(code, vector, target.bytes, memory, low, high, out)
+        _blocks(code, vector, memory, low, high, out)
         with code.when(code.let("icmp eq i64 %thread, 0")):
             rest = code.let(f"mul i64 {blocks}, {block}")
             with code.loop(rest, size, WORD) as at:
                 word = code.let(f"load i32, ptr {_at(code, memory, at)}, align {WORD}")
                 held = code.let(f"load i64, ptr {single}, align 8")
                 wide = code.let(f"zext i32 {word} to i64")
-                total = code.let(_round(code, "i64", held, wide))
+                total = code.let(_round(code, one, held, wide))
                 code.do(f"store i64 {total}, ptr {single}, align 8")
     code.do("ret void")
     code.lines.append("}")
@@ -104,8 +100,9 @@ def text(element: str, target: Target) -> str:
     return code.text() + threads.ENTRY
 
 
-def _blocks(code: Code, vector: str, size: int, memory: str, low: str, high: str, out: str) -> None:
+def _blocks(code: Code, vector: Vector, memory: str, low: str, high: str, out: str) -> None:
     """The sums over blocks low to high, kept in registers."""
+    t, size = vector.integer, vector.lanes * vector.bytes
     before, head, body, done = (code.name(s) for s in ("before", "head", "body", "done"))
     code.do(f"br label %{before}")
     code.label(before)
@@ -116,32 +113,28 @@ def _blocks(code: Code, vector: str, size: int, memory: str, low: str, high: str
     added = ["%" + code.name("s") for _ in range(SUMS)]
     code.do(f"{n} = phi i64 [ {low}, %{before} ], [ {following}, %{body} ]")
     for own, new in zip(sums, added, strict=True):
-        code.do(f"{own} = phi {vector} [ zeroinitializer, %{before} ], [ {new}, %{body} ]")
+        code.do(f"{own} = phi {t} [ zeroinitializer, %{before} ], [ {new}, %{body} ]")
     code.do(f"br i1 {code.let(f'icmp slt i64 {n}, {high}')}, label %{body}, label %{done}")
     code.label(body)
     place = _at(code, memory, code.let(f"mul i64 {n}, {SUMS * size}"))
     for k, (own, new) in enumerate(zip(sums, added, strict=True)):
-        value = code.let(f"load {vector}, ptr {_at(code, place, str(k * size))}, align {WORD}")
+        value = code.let(f"load {t}, ptr {_at(code, place, str(k * size))}, align {WORD}")
         code.do(f"{new} = {_round(code, vector, own, value)}")
     code.do(f"{following} = add i64 {n}, 1")
     code.do(f"br label %{head}")
     code.label(done)
     for k, own in enumerate(sums):
-        code.do(f"store {vector} {own}, ptr {_at(code, out, str(k * size))}, align 8")
+        code.do(f"store {t} {own}, ptr {_at(code, out, str(k * size))}, align 8")
 
 
-def _round(code: Code, kind: str, so_far: str, value: str) -> str:
+def _round(code: Code, vector: Vector, so_far: str, value: str) -> str:
     """The instruction whose result is the sum with one more value."""
-    lanes = 1 if kind == "i64" else int(kind[1:].split()[0])
-
-    def every(number: int) -> str:
-        return str(number) if lanes == 1 else "<" + ", ".join([f"i64 {number}"] * lanes) + ">"
-
-    more = code.let(f"mul {kind} {value}, {every(SECOND)}")
-    total = code.let(f"add {kind} {so_far}, {more}")
-    name = "llvm.fshl.i64" if lanes == 1 else f"llvm.fshl.v{lanes}i64"
-    turned = code.intrinsic(name, kind, (kind, total), (kind, total), (kind, every(TURN)))
-    return f"mul {kind} {turned}, {every(FIRST)}"
+    t = vector.integer
+    more = code.let(f"mul {t} {value}, {vector.whole(SECOND)}")
+    total = code.let(f"add {t} {so_far}, {more}")
+    name = "llvm.fshl.i64" if vector.lanes == 1 else f"llvm.fshl.v{vector.lanes}i64"
+    turned = code.intrinsic(name, t, (t, total), (t, total), (t, vector.whole(TURN)))
+    return f"mul {t} {turned}, {vector.whole(FIRST)}"
 
 
 def _at(code: Code, base: str, offset: str) -> str:

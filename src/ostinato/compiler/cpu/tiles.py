@@ -165,19 +165,13 @@ def first_lanes(code: Code, vector: Vector, count: str) -> str:
     lanes = vector.lanes
     if lanes == 1:
         return code.let(f"icmp slt i64 0, {count}")
-    t, numbers = f"<{lanes} x i64>", ", ".join(f"i64 {n}" for n in range(lanes))
-    first = code.let(f"insertelement {t} poison, i64 {count}, i64 0")
-    every = code.let(f"shufflevector {t} {first}, {t} poison, <{lanes} x i32> zeroinitializer")
-    return code.let(f"icmp slt {t} <{numbers}>, {every}")
+    numbers = ", ".join(f"i64 {n}" for n in range(lanes))
+    return code.let(f"icmp slt <{lanes} x i64> <{numbers}>, {_every(code, 'i64', lanes, count)}")
 
 
 def splat_flag(code: Code, vector: Vector, flag: str) -> str:
     """A flag in every lane of a mask."""
-    if vector.lanes == 1:
-        return flag
-    t = vector.mask
-    first = code.let(f"insertelement {t} poison, i1 {flag}, i64 0")
-    return code.let(f"shufflevector {t} {first}, {t} poison, <{vector.lanes} x i32> zeroinitializer")
+    return _every(code, "i1", vector.lanes, flag)
 
 
 def multiply_add(code: Code, vector: Vector, a: str, b: str, c: str) -> str:
@@ -193,11 +187,15 @@ def multiply_add(code: Code, vector: Vector, a: str, b: str, c: str) -> str:
 
 def splat(code: Code, vector: Vector, scalar: str) -> str:
     """A scalar in every lane."""
-    if vector.lanes == 1:
+    return _every(code, vector.element, vector.lanes, scalar)
+
+
+def _every(code: Code, kind: str, lanes: int, scalar: str) -> str:
+    if lanes == 1:
         return scalar
-    t = vector.type
-    first = code.let(f"insertelement {t} poison, {vector.element} {scalar}, i64 0")
-    return code.let(f"shufflevector {t} {first}, {t} poison, <{vector.lanes} x i32> zeroinitializer")
+    t = f"<{lanes} x {kind}>"
+    first = code.let(f"insertelement {t} poison, {kind} {scalar}, i64 0")
+    return code.let(f"shufflevector {t} {first}, {t} poison, <{lanes} x i32> zeroinitializer")
 
 
 def zero(vector: Vector) -> str:
