@@ -20,6 +20,7 @@ from ostinato.compiler.program import Gradients, Loop, Ran
 from ostinato.compiler.trace import trace
 from tests.compiler import test_kernel
 from tests.compiler.cells import I
+from tests.compiler.cpu import test_apart
 from tests.support.kernels import Made, compare, every, expected, seeds_of
 from tests.support.own_cells import NormalisedCell
 
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def everything_is_shared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("OSTINATO_CACHE", "off")
     monkeypatch.setattr(launch, "SHARED_WORK", 0)
+    monkeypatch.setattr(launch, "SHARED_PASS", 0)
     yield
     torch.set_num_threads(1)
 
@@ -71,6 +73,53 @@ def test_the_same_bits_for_every_number_of_threads(name: str, rows: int, sizes: 
         assert all(torch.equal(a, b) for d in range(2) for a, b in zip(all_of(once[d]), all_of(again[d]), strict=True))
         if number > 2:
             compare(own.program, loops, kernel, seeds)
+
+
+def test_the_same_bits_without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that give their processor away at every barrier."""
+    own = made("LSTM")
+    kernel = own.kernel(torch.float32)
+    (loop,) = own.loops(steps=30, rows=3, dtype=torch.float32)
+    torch.set_num_threads(3)
+    first = tensors(kernel.forward([loop], save=True)[1][0])
+    patience = threads._crowd.patience
+    monkeypatch.setattr(patience, "value", 0)
+    assert all(map(torch.equal, first, tensors(kernel.forward([loop], save=True)[1][0])))
+
+
+@pytest.mark.parametrize("sizes", [None, [1.0, 0.7, 0.7, 0.3, 0.0]], ids=["full", "ragged"])
+@pytest.mark.parametrize("rows", [1, 3, 34])
+@pytest.mark.parametrize("name", ["LSTM", "LayerNorm", "reordered", "reduced"])
+def test_the_same_bits_beside_other_processes(
+    name: str, rows: int, sizes: list[float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a pair's parts run one after the other on one thread, and where they cannot."""
+    together, in_turn = (everything(made(name), rows, sizes, monkeypatch, crowded) for crowded in (False, True))
+    assert all(map(torch.equal, together, in_turn))
+
+
+@pytest.mark.parametrize("rows", [1, 3, 34])
+@pytest.mark.parametrize("name", ["minGRU", "QRNN"])
+def test_columns_that_never_meet_beside_other_processes(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, in_turn = (
+        everything(test_apart.made(name), rows, None, monkeypatch, crowded) for crowded in (False, True)
+    )
+    assert all(map(torch.equal, together, in_turn))
+
+
+def everything(
+    own: Made, rows: int, sizes: list[float] | None, monkeypatch: pytest.MonkeyPatch, crowded: bool
+) -> list[Tensor]:
+    """What a pair of threads puts out, forward and backward."""
+    torch.manual_seed(0)
+    kernel, lengths = own.kernel(torch.float32), None if sizes is None else [int(rows * s) for s in sizes]
+    loops = own.loops(steps=5, rows=rows, sizes=lengths, directions=1, dtype=torch.float32)
+    seeds, wanted = seeds_of(own.program, loops, torch.float32), every(own.program, loops[0])
+    torch.set_num_threads(2)
+    monkeypatch.setattr(threads, "_others_want_them", lambda _, turns: crowded and turns > 0)
+    joint, rans = kernel.forward(loops, save=True)
+    grads = kernel.backward(loops, rans, seeds.output, seeds.finals, wanted)
+    return [joint, *(t for ran in rans for t in tensors(ran)), *(g for one in grads for g in all_of(one))]
 
 
 @pytest.mark.parametrize("name", ["LSTM", "LayerNorm"])

@@ -40,7 +40,8 @@ class Call:
     def __init__(self, function: Ready, addresses: Sequence[str], numbers: Mapping[str, int], work: int) -> None:
         count = len(addresses)
         self._words = (ctypes.c_int64 * (count + len(numbers)))(*[0] * count, *numbers.values())
-        self._go = function.function.standing(self._words, threads.most() if work >= SHARED else 1)
+        number = threads.most() if work >= SHARED else 1
+        self._go = function.function.standing(self._words, number, turns=number)
 
     def run(self, *addresses: int) -> None:
         """From the addresses of the first elements."""
@@ -63,7 +64,7 @@ class Writer:
     def begin(self, addresses: Sequence[str], numbers: Sequence[str], near: int) -> None:
         """The function's head. ``near``: the elements of ``%near``, memory of each thread's own."""
         code = self.code
-        code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads) #0 {")
+        code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads, i64 %together) #0 {")
         code.label("entry")
         code.do(f"%near = alloca {self.element}, i64 {near}, align 64")
         for n, name in enumerate((*addresses, *numbers)):

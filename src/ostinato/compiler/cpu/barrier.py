@@ -8,12 +8,13 @@ from __future__ import annotations
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
 
-PATIENCE = 4000
-"""Looks before a thread gives its processor away: some 50 µs, more than a step of a small network takes."""
 
+def emit_barrier(code: Code, target: Target, counter: str, patience: str, yields_to: str, parties: str) -> None:
+    """Wait until all have come here: spin shortly, then give the processor away.
 
-def emit_barrier(code: Code, target: Target, counter: str, yields_to: str, parties: str) -> None:
-    """Wait until all have come here: spin shortly, then give the processor away."""
+    Args:
+        patience: address of how many looks come before that; the number may change at any time.
+    """
     several = code.let(f"icmp sgt i64 {parties}, 1")
     with code.when(several):
         turn = code.let(f"getelementptr inbounds i8, ptr {counter}, i64 128")
@@ -29,6 +30,7 @@ def emit_barrier(code: Code, target: Target, counter: str, yields_to: str, parti
         code.do(f"store atomic i64 {following}, ptr {turn} release, align 8")
         code.do(f"br label %{done}")
         code.label(wait)
+        looks = code.let(f"load atomic i64, ptr {patience} monotonic, align 8")
         count, more = "%" + code.name("n"), "%" + code.name("n")
         again = code.name("again")
         code.do(f"br label %{spin}")
@@ -41,7 +43,7 @@ def emit_barrier(code: Code, target: Target, counter: str, yields_to: str, parti
         code.do(f"br i1 {moved}, label %{done}, label %{pause}")
         code.label(pause)
         _pause(code, target)
-        patient = code.let(f"icmp ult i64 {more}, {PATIENCE}")
+        patient = code.let(f"icmp ult i64 {more}, {looks}")
         code.do(f"br i1 {patient}, label %{again}, label %{yields}")
         code.label(yields)
         code.do(f"call i32 {yields_to}()")

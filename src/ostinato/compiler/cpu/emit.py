@@ -60,7 +60,7 @@ class _Emitter(Frame):
 
     def module(self) -> Emitted:
         code = self.code
-        code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads) #0 {")
+        code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads, i64 %together) #0 {")
         code.label("entry")
         scratch = max((p.scratch for p in self.panels.values()), default=1)
         code.do(f"%scratch = alloca {self.vector.type}, i64 {scratch}, align {self.lanes * self.vector.bytes}")
@@ -72,11 +72,7 @@ class _Emitter(Frame):
             split = self.flag("columns")
             self.column = code.let(f"select i1 {split}, i64 %thread, i64 0")
             self.columns = code.let(f"select i1 {split}, i64 %threads, i64 1")
-        fresh = code.let(f"icmp eq i64 {self.words['ready']}, 0")
-        with code.when(fresh):
-            for panel in self.panels.values():
-                emit_pack(code, self.vector, panel, self.words["packed"], self.weights)
-            self._barrier("%threads")
+        self._pack()
         self._idle_rows()
         start = code.let(f"select i1 {self.flag('descending')}, i64 {self.words['total']}, i64 0")
         code.do(f"store i64 {start}, ptr %first")
@@ -92,6 +88,18 @@ class _Emitter(Frame):
         code.lines.append("attributes #0 = { nounwind }")
         return Emitted(code.text(), self.packed * self.vector.bytes, self._describe(), self.apart, around)
 
+    def _pack(self) -> None:
+        """Put the weights in order, if they are not; the first of parts that run in turn does it for all."""
+        code = self.code
+        in_turn = code.let("icmp ne i64 %together, %threads")
+        packers = code.let(f"select i1 {in_turn}, i64 1, i64 %threads")
+        mine = code.let(f"icmp slt i64 %thread, {packers}")
+        missing = code.let(f"icmp eq i64 {self.words['ready']}, 0")
+        with code.when(code.let(f"and i1 {missing}, {mine}")):
+            for panel in self.panels.values():
+                emit_pack(code, self.vector, panel, self.words["packed"], self.weights, packers)
+            self._barrier("%together")
+
     def _word(self, name: str, number: int) -> str:
         place = self.code.let(f"getelementptr inbounds i64, ptr %args, i64 {number}")
         is_number = name in NUMBERS or name.endswith(".stride")
@@ -102,7 +110,8 @@ class _Emitter(Frame):
         return "; ".join(parts)
 
     def _barrier(self, parties: str) -> None:
-        emit_barrier(self.code, self.target, self.words["barrier"], self.words["yield"], parties)
+        counter, patience, yields_to = (self.words[name] for name in ("barrier", "patience", "yield"))
+        emit_barrier(self.code, self.target, counter, patience, yields_to, parties)
 
     def _step(self, s: str) -> None:
         code = self.code
@@ -226,7 +235,7 @@ class _Emitter(Frame):
                 source = self.words[read + ".initial"]
                 for side in (".even", ".odd"):
                     self._copy_rows(source, self.words[read + side], active, self.words["rows"], width)
-        self._barrier("%threads")
+        self._barrier("%together")
 
     def _enter(self, step: Step, s: str, t: str) -> None:
         """Rows that begin at this step bring their initial state."""

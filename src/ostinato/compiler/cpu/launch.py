@@ -143,6 +143,7 @@ class Call:
         if machine.layout.sum_width:
             self.sums = torch.zeros(number, 2, machine.layout.sum_width, dtype=machine.dtype)
             values[index["sums"]] = self.sums.data_ptr()
+        values[index["patience"]] = threads.patience()
         values[index["yield"]] = threads.sched_yield()
         values[index["parties"]] = number
         own = MANY_ROWS if about.packed > NEAR else OWN_ROWS if about.work else 1
@@ -157,6 +158,17 @@ class Call:
         words[index["barrier"]] = address + 8 * (count + 15)
         words[index["starts"]] = address + 8 * (count + BARRIER)
         self.words = words
+
+    def turns(self) -> int:
+        """Into how many parts the prepared call can be cut that need not run at the same time; 0: it cannot.
+
+        Threads of their own rows, or of columns that never meet, can run one after the other. Where threads meet, one
+        may do all of the work, but for sums over rows, which would be added up in another order.
+        """
+        columns, number = (self.values[self.index[name]] for name in ("columns", "parties"))
+        if not columns or self.machine.about.apart:
+            return number
+        return 1 if self.rows == 1 or not self.machine.layout.sum_width else 0
 
     def _past_the_caches(self) -> bool:
         """Whether the streams of a pass are more than caches hold, and those it writes have aligned rows."""
@@ -199,4 +211,5 @@ def run(machine: Machine, calls: Sequence[Call]) -> None:
     for call in calls:
         call.prepare(each)
     if calls[0].steps and calls[0].rows:  # a loop reads the size of its first step
-        machine.function([call.words for call in calls], each * groups if each * groups <= number else 1)
+        threads = each * groups if each * groups <= number else 1
+        machine.function([call.words for call in calls], threads, calls[0].turns())

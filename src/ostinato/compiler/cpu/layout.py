@@ -17,6 +17,7 @@ FIXED = (
     "parties",  # how many threads the next word was made for
     "starts",  # address of the first row of each thread, and the end
     "barrier",  # address of two counters on cache lines of their own
+    "patience",  # address of how often a waiting thread looks before it gives its processor away
     "yield",  # address of sched_yield
     "packed",  # address of the packed weights
     "ready",  # 1: they are packed already

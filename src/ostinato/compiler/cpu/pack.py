@@ -222,12 +222,12 @@ def _transposed(code: Code, vector: Vector, lines: list[str]) -> list[str]:
     return lines
 
 
-def emit_pack(code: Code, vector: Vector, panel: Panel, packed: str, weights: Mapping[str, str]) -> None:
-    """Write a stage's packed weights, each thread some of the tiles."""
+def emit_pack(code: Code, vector: Vector, panel: Panel, packed: str, weights: Mapping[str, str], packers: str) -> None:
+    """Write a stage's packed weights, each of so many threads some of the tiles."""
     element = vector.element
     up = code.let("add i64 %thread, 1")
     low, high = code.let(f"mul i64 %thread, {panel.tiles}"), code.let(f"mul i64 {up}, {panel.tiles}")
-    low, high = code.let(f"udiv i64 {low}, %threads"), code.let(f"udiv i64 {high}, %threads")
+    low, high = code.let(f"udiv i64 {low}, {packers}"), code.let(f"udiv i64 {high}, {packers}")
     base = code.let(f"getelementptr inbounds {element}, ptr {packed}, i64 {panel.offset}")
     with code.loop(low, high) as tile:
         shift = code.let(f"mul nuw nsw i64 {tile}, {panel.stride}")

@@ -45,7 +45,7 @@ class Seal:
         self._sums = (ctypes.c_uint64 * (number * len(sizes) * lanes))()
         self._words = (ctypes.c_int64 * (2 + 2 * len(sizes)))(len(sizes), ctypes.addressof(self._sums))
         self._words[3::2] = list(sizes)
-        self._go = _function().function.standing(self._words, number)
+        self._go = _function().function.standing(self._words, number, turns=number)
         self._last = b""
 
     def holds(self, addresses: Sequence[int]) -> bool:
@@ -68,7 +68,7 @@ def _function() -> Ready:
 def text(target: Target) -> str:
     """The function as LLVM's text: a thread's sums, those of one piece after the other."""
     code, vector, one, block = Code(), target.vector("double"), target.vector("double", 1), SUMS * target.bytes
-    code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads) #0 {")
+    code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads, i64 %together) #0 {")
     code.label("entry")
     count = code.let("load i64, ptr %args, align 8")
     sums = code.let(f"load ptr, ptr {_at(code, '%args', '8')}, align 8")

@@ -51,7 +51,7 @@ class Standing:
         assert words is not None
         words[index["around"]] = 0  # The buffers of a later call may not be aligned.
         self.words = words
-        self.go = self._run = machine.function.standing(words, number)
+        self.go = self._run = machine.function.standing(words, number, call.turns())
         self._packed = False
 
     def seal(self, sizes: Mapping[int, int]) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from ostinato.compiler.cpu import crowd
+
 ENTRY = """
 define void @team(ptr %data) #0 {
 entry:
@@ -40,7 +42,7 @@ apart:
   %slot = add i64 %group, 3
   %place = getelementptr inbounds i64, ptr %data, i64 %slot
   %args = load ptr, ptr %place, align 8
-  call void @run(ptr %args, i64 %local, i64 %count)
+  call void @run(ptr %args, i64 %local, i64 %count, i64 %count)
   ret void
 inturn:
   br label %turn
@@ -52,14 +54,20 @@ work:
   %gslot = add i64 %g, 3
   %gplace = getelementptr inbounds i64, ptr %data, i64 %gslot
   %gargs = load ptr, ptr %gplace, align 8
-  call void @run(ptr %gargs, i64 0, i64 1)
+  call void @run(ptr %gargs, i64 0, i64 1, i64 1)
   %nextg = add i64 %g, %threads
   br label %turn
 end:
   ret void
 }
 """
-"""A team's common entry: its groups (one a direction) each get their share of the threads, or take turns."""
+"""A team's common entry: its groups (one a direction) each get their share of the threads, or take turns.
+
+``run`` is told which part of a group's work is meant, of how many, and how many threads run parts at the same time.
+"""
+
+PAIR = 2
+"""A team of so many loses nothing when its parts run one after the other on half of the processors it wanted."""
 
 _forked = False
 
@@ -127,7 +135,22 @@ def most() -> int:
     return torch.get_num_threads()
 
 
-_RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+def _join() -> None:
+    """A second team, of this thread; its work is to ask how many it is."""
+    team = _team()
+    if team is not None:
+        team.parallel(team.size, None, crowd.more_than_processors(torch.get_num_threads()), 0)
+
+
+_crowd = crowd.Crowd(_join)
+
+
+def patience() -> int:
+    """The address of how often a thread looks at a barrier before it gives its processor away."""
+    return ctypes.addressof(_crowd.patience)
+
+
+_RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 
 class Function:
@@ -137,29 +160,50 @@ class Function:
         self._run = _RUN(run)
         self._entry = team
 
-    def __call__(self, groups: Sequence[Any], threads: int) -> None:
-        """Run one call for each group (a direction), side by side if there are threads for all, else in turn."""
+    def __call__(self, groups: Sequence[Any], threads: int, turns: int = 0) -> None:
+        """Run one call for each group (a direction), side by side if there are threads for all, else in turn.
+
+        Args:
+            turns: into how many parts, which need not run at the same time, a group's work can be cut so that its
+                results are the same bits; 0 if it cannot.
+        """
         team = _team() if threads > 1 else None
         if team is None:
-            for args in groups:
-                self._run(ctypes.addressof(args), 0, 1)
-            return
-        data = (ctypes.c_int64 * (3 + len(groups)))(
-            team.number, team.size, len(groups), *(ctypes.addressof(args) for args in groups)
-        )
-        team.parallel(self._entry, ctypes.addressof(data), threads, 0)
+            self._in_turn(groups, 1)
+        elif _others_want_them(threads, turns):
+            self._in_turn(groups, turns)
+        else:
+            data = (ctypes.c_int64 * (3 + len(groups)))(
+                team.number, team.size, len(groups), *(ctypes.addressof(args) for args in groups)
+            )
+            team.parallel(self._entry, ctypes.addressof(data), threads, 0)
 
-    def standing(self, args: Any, number: int) -> Callable[[], None]:
+    def _in_turn(self, groups: Sequence[Any], parts: int) -> None:
+        for args in groups:
+            for part in range(parts):
+                self._run(ctypes.addressof(args), part, parts, 1)
+
+    def standing(self, args: Any, number: int, turns: int = 0) -> Callable[[], None]:
         """One group's call with all of it looked up beforehand, for one that is made again and again."""
         team = _team() if number > 1 else None
         if team is None:
             return self.bound(args)
         data = (ctypes.c_int64 * 4)(team.number, team.size, 1, ctypes.addressof(args))
-        return partial(self._in_team, team.parallel, data, number)
+        return partial(self._go, team.parallel, data, args, number, turns)
 
-    def _in_team(self, parallel: Callable[..., None], data: Any, number: int) -> None:
-        parallel(self._entry, ctypes.addressof(data), number, 0)
+    def _go(self, parallel: Callable[..., None], data: Any, args: Any, number: int, turns: int) -> None:
+        if _others_want_them(number, turns):
+            self._in_turn((args,), turns)
+        else:
+            parallel(self._entry, ctypes.addressof(data), number, 0)
 
     def bound(self, args: Any) -> Callable[[], None]:
         """A call on one thread with all of it looked up beforehand, for one that is made again and again."""
-        return partial(self._run, ctypes.c_void_p(ctypes.addressof(args)), ctypes.c_int64(0), ctypes.c_int64(1))
+        one = ctypes.c_int64(1)
+        return partial(self._run, ctypes.c_void_p(ctypes.addressof(args)), ctypes.c_int64(0), one, one)
+
+
+def _others_want_them(number: int, turns: int) -> bool:
+    """Whether a pair's work is better done in turn, as other processes want the processors too."""
+    _crowd.look(number)
+    return turns > 0 and number == PAIR and _crowd.here
