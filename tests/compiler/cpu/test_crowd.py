@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -206,4 +207,4 @@ def test_a_program_ends_while_others_want_the_processors() -> None:
 
 
 def test_kernels_are_told_where_to_look() -> None:
-    assert threads.patience() == crowd.ctypes.addressof(threads._crowd.patience)
+    assert threads.patience() == ctypes.addressof(threads._crowd.patience)

@@ -64,7 +64,7 @@ class Writer:
     def begin(self, addresses: Sequence[str], numbers: Sequence[str], near: int) -> None:
         """The function's head. ``near``: the elements of ``%near``, memory of each thread's own."""
         code = self.code
-        code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads, i64 %together) #0 {")
+        code.lines.append(threads.RUN)
         code.label("entry")
         code.do(f"%near = alloca {self.element}, i64 {near}, align 64")
         for n, name in enumerate((*addresses, *numbers)):

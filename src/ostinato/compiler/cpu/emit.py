@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ostinato.compiler.cpu import tiles
+from ostinato.compiler.cpu import threads, tiles
 from ostinato.compiler.cpu.barrier import emit_barrier
 from ostinato.compiler.cpu.frame import Frame, Step
 from ostinato.compiler.cpu.layout import NUMBERS, Layout
@@ -60,7 +60,7 @@ class _Emitter(Frame):
 
     def module(self) -> Emitted:
         code = self.code
-        code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads, i64 %together) #0 {")
+        code.lines.append(threads.RUN)
         code.label("entry")
         scratch = max((p.scratch for p in self.panels.values()), default=1)
         code.do(f"%scratch = alloca {self.vector.type}, i64 {scratch}, align {self.lanes * self.vector.bytes}")

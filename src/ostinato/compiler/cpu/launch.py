@@ -211,5 +211,5 @@ def run(machine: Machine, calls: Sequence[Call]) -> None:
     for call in calls:
         call.prepare(each)
     if calls[0].steps and calls[0].rows:  # a loop reads the size of its first step
-        threads = each * groups if each * groups <= number else 1
-        machine.function([call.words for call in calls], threads, calls[0].turns())
+        team = each * groups if each * groups <= number else 1
+        machine.function([call.words for call in calls], team, calls[0].turns())

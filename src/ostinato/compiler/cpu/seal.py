@@ -68,7 +68,7 @@ def _function() -> Ready:
 def text(target: Target) -> str:
     """The function as LLVM's text: a thread's sums, those of one piece after the other."""
     code, vector, one, block = Code(), target.vector("double"), target.vector("double", 1), SUMS * target.bytes
-    code.lines.append("define void @run(ptr %args, i64 %thread, i64 %threads, i64 %together) #0 {")
+    code.lines.append(threads.RUN)
     code.label("entry")
     count = code.let("load i64, ptr %args, align 8")
     sums = code.let(f"load ptr, ptr {_at(code, '%args', '8')}, align 8")

@@ -18,6 +18,9 @@ import torch
 
 from ostinato.compiler.cpu import crowd
 
+RUN = "define void @run(ptr %args, i64 %thread, i64 %threads, i64 %together) #0 {"
+"""How a kernel begins: which part of the work is meant, of how many, and how many threads run such parts at a time."""
+
 ENTRY = """
 define void @team(ptr %data) #0 {
 entry:
@@ -61,10 +64,7 @@ end:
   ret void
 }
 """
-"""A team's common entry: its groups (one a direction) each get their share of the threads, or take turns.
-
-``run`` is told which part of a group's work is meant, of how many, and how many threads run parts at the same time.
-"""
+"""A team's common entry: its groups (one a direction) each get their share of the threads, or take turns."""
 
 PAIR = 2
 """A team of so many loses nothing when its parts run one after the other on half of the processors it wanted."""
@@ -170,13 +170,8 @@ class Function:
         team = _team() if threads > 1 else None
         if team is None:
             self._in_turn(groups, 1)
-        elif _others_want_them(threads, turns):
-            self._in_turn(groups, turns)
         else:
-            data = (ctypes.c_int64 * (3 + len(groups)))(
-                team.number, team.size, len(groups), *(ctypes.addressof(args) for args in groups)
-            )
-            team.parallel(self._entry, ctypes.addressof(data), threads, 0)
+            self._go(team, _told(team, groups), groups, threads, turns)
 
     def _in_turn(self, groups: Sequence[Any], parts: int) -> None:
         for args in groups:
@@ -188,19 +183,24 @@ class Function:
         team = _team() if number > 1 else None
         if team is None:
             return self.bound(args)
-        data = (ctypes.c_int64 * 4)(team.number, team.size, 1, ctypes.addressof(args))
-        return partial(self._go, team.parallel, data, args, number, turns)
+        return partial(self._go, team, _told(team, (args,)), (args,), number, turns)
 
-    def _go(self, parallel: Callable[..., None], data: Any, args: Any, number: int, turns: int) -> None:
+    def _go(self, team: Team, told: Any, groups: Sequence[Any], number: int, turns: int) -> None:
         if _others_want_them(number, turns):
-            self._in_turn((args,), turns)
+            self._in_turn(groups, turns)
         else:
-            parallel(self._entry, ctypes.addressof(data), number, 0)
+            team.parallel(self._entry, ctypes.addressof(told), number, 0)
 
     def bound(self, args: Any) -> Callable[[], None]:
         """A call on one thread with all of it looked up beforehand, for one that is made again and again."""
         one = ctypes.c_int64(1)
         return partial(self._run, ctypes.c_void_p(ctypes.addressof(args)), ctypes.c_int64(0), one, one)
+
+
+def _told(team: Team, groups: Sequence[Any]) -> Any:
+    """What :data:`ENTRY` reads."""
+    addresses = [ctypes.addressof(args) for args in groups]
+    return (ctypes.c_int64 * (3 + len(groups)))(team.number, team.size, len(groups), *addresses)
 
 
 def _others_want_them(number: int, turns: int) -> bool:
