@@ -287,6 +287,35 @@ def test_a_wrong_kernel_is_never_believed(part, monkeypatch, x) -> None:
     close(output, looped(layer, x)[0])
 
 
+def test_a_gradient_is_tried_before_it_is_first_wanted(monkeypatch, x) -> None:
+    """The trial asks for what the call does: no loop is compiled that will not run, and none runs untried."""
+    asked = []
+
+    class Wrong(kernels.ReferenceKernel):
+        def backward(self, loops, rans, grad_output, grad_finals, wanted):
+            asked.append("x" in wanted)
+            found = super().backward(loops, rans, grad_output, grad_finals, wanted)
+            for grads in found:
+                grads.streams.update({name: value + 0.1 for name, value in grads.streams.items() if name == "x"})
+            return found
+
+    class Fresh(Scaled):
+        def step(self, x, h):
+            return super().step(x, h) - 0.015625 * h * x[..., :1]
+
+    monkeypatch.setattr("ostinato.engines.compiled.make_kernel", Wrong)
+    layer = make(Fresh, engine="auto")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(x.detach())[0].sum().backward()
+        assert asked == [False, False]  # the trial's and the call's
+    with pytest.warns(UserWarning, match=r"failed its trial against the loop: its gradient differs"):
+        output, _ = layer(x)
+    assert asked == [False, False, True]
+    close(torch.autograd.grad(output.sum(), x)[0], torch.autograd.grad(looped(layer, x)[0].sum(), x)[0])
+    close(layer(x.detach())[0], looped(layer, x)[0])
+
+
 def test_the_reference_in_the_place_of_machine_code(monkeypatch, x) -> None:
     monkeypatch.setattr("ostinato.engines.compiled.make_kernel", kernels.ReferenceKernel)
 

@@ -148,6 +148,7 @@ class Kernel:
 
     def gradient_machine(self, wanted: frozenset[str]) -> tuple[Machine, dict[str, Held]]:
         """The backward loop's code, and where each output of the backward graph lies."""
+        wanted -= set(self.program.states)  # their gradients are the loop's own states
         found = self._backward.get(wanted)
         if found is None:
             graph, buffers, streams = self._backward_graph(wanted)

@@ -64,8 +64,10 @@ class Compiled:
         self.outputs_are = held_in_output(forward)
         self.kept_streams, self.kept_constants, self.kept_states = self._kept()
         self.backward_params = () if made.backward is None else tuple(made.backward.graph.inputs_of("param"))
-        self.fault: str | None = "untried"
-        """What the trial against the loop found wrong: None for nothing, \"untried\" before it."""
+        self.fault: str | None = None
+        """What a trial against the loop found wrong; None for nothing."""
+        self.tried: list[frozenset[str]] = []
+        """Which of x, the streams and the constants had gradients in each trial so far."""
         self._kernels: dict[torch.dtype, Kernel] = {}
 
     def _kept(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

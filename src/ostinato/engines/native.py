@@ -57,31 +57,36 @@ def plan(call: LayerCall) -> Plan:
     signature = known.Signature(
         call.input.shape[-1], call.input.dtype, known.kinds(call.streams), known.kinds(call.constants), wants_grad
     )
+    learning = _learning(call) if wants_grad else frozenset()
     directions = tuple(
-        ready(template, cell, signature) for template, cell in zip(call.templates, call.cells, strict=True)
+        ready(template, cell, signature, learning) for template, cell in zip(call.templates, call.cells, strict=True)
     )
     return plan_of(directions, tuple(call.streams), tuple(call.constants))
 
 
-def ready(template: Cell, cell: Cell, signature: known.Signature) -> Compiled:
+def ready(template: Cell, cell: Cell, signature: known.Signature, learning: frozenset[str]) -> Compiled:
     """One cell's program, tried against the loop.
+
+    Args:
+        learning: which of x, the streams and the constants have gradients. The trial compiles what they ask for, which
+            is what the call will run; what a trial with more of them has covered is not tried again.
 
     Raises:
         Refused: see :func:`plan`.
     """
     compiled = known.find(template, cell, signature)
+    if compiled.fault is None and not any(learning <= before for before in compiled.tried):
+        with known.undisturbed():
+            compiled.fault = _fault(compiled, cell, signature, learning)
+        compiled.tried.append(learning)
     if compiled.fault is not None:
-        if compiled.fault == "untried":
-            with known.undisturbed():
-                compiled.fault = _fault(compiled, cell, signature)
-        if compiled.fault is not None:
-            raise Refused(f"the compiled step failed its trial against the loop: {compiled.fault}")
+        raise Refused(f"the compiled step failed its trial against the loop: {compiled.fault}")
     return compiled
 
 
-def _fault(compiled: Compiled, cell: Cell, signature: known.Signature) -> str | None:
+def _fault(compiled: Compiled, cell: Cell, signature: known.Signature, learning: frozenset[str]) -> str | None:
     try:
-        return trial.fault(compiled, cell, signature)
+        return trial.fault(compiled, cell, signature, learning)
     except Exception as error:  # whatever is wrong with a kernel, the loop can run
         return f"{type(error).__name__}: {error}"
 
@@ -128,6 +133,19 @@ def tensors_at(cell: Cell, paths: Iterable[str]) -> list[Tensor]:
             value = own["_buffers"].get(name)
         found.append(own[name] if value is None else value)
     return found
+
+
+def everything(signature: known.Signature) -> frozenset[str]:
+    """x, the streams and the constants, where a program has a backward."""
+    if not signature.wants_grad:
+        return frozenset()
+    return frozenset(("x", *(kind[0] for kind in (*signature.streams, *signature.constants))))
+
+
+def _learning(call: LayerCall) -> frozenset[str]:
+    """Which of x, the streams and the constants have gradients."""
+    outer = (("x", call.input), *call.streams.items(), *call.constants.items())
+    return frozenset(name for name, value in outer if value.requires_grad)
 
 
 def _wants_grad(call: LayerCall) -> bool:

@@ -162,7 +162,7 @@ def hooked() -> bool:
 
 def _program(layer: Recurrent, slot: binding.Slot, dtype: torch.dtype, learns: bool) -> Compiled:
     cell = binding.bind(slot, layer)
-    return native.ready(slot.template, cell, known.Signature(cell.input_size, dtype, (), (), learns))
+    return native.ready(slot.template, cell, known.Signature(cell.input_size, dtype, (), (), learns), frozenset())
 
 
 def _plain(layer: Recurrent) -> bool:
