@@ -12,6 +12,9 @@ import torch
 
 from ostinato.compiler import cache
 from ostinato.compiler.cpu import machine as machines
+from ostinato.compiler.cpu.alone import ELEMENT
+from ostinato.compiler.cpu.shared import shared
+from ostinato.compiler.cpu.targets import host
 from ostinato.compiler.kernel import Kernel
 from tests.compiler.test_kernel import sized
 from tests.support.kernels import Made
@@ -29,6 +32,8 @@ print(own.kernel().machine(True).cached)
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for element in ELEMENT.values():  # once a process; what is counted here are the loops
+        shared(element, host())
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "kernels"))
     return tmp_path / "kernels"
 
@@ -139,5 +144,5 @@ def test_two_processes_at_once(folder: Path) -> None:
     assert [process.returncode for process in running] == [0, 0], done[0][1] + done[1][1]
     third = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert third.stdout == "True\n", third.stderr
-    assert len(entries(folder)) == 3, "forward with and without what is kept, and backward"
+    assert len(entries(folder)) == 4, "forward with and without what is kept, backward, and what all kernels share"
     assert not list(folder.glob("*.part"))

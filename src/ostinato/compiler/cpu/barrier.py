@@ -9,48 +9,51 @@ from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
 
 
-def emit_barrier(code: Code, target: Target, counter: str, patience: str, yields_to: str, parties: str) -> None:
-    """Wait until all have come here: spin shortly, then give the processor away.
+def emit_meet(code: Code, target: Target, patience: int, yields_to: int) -> None:
+    """Define ``meet(counter, table, parties)``: wait until all have come, spin shortly, then give the processor away.
 
     Args:
-        patience: address of how many looks come before that; the number may change at any time.
+        patience: which word of the table is the address of how many looks come before that; the number may change at
+            any time. ``yields_to``: which is that of what is called then.
     """
-    several = code.let(f"icmp sgt i64 {parties}, 1")
-    with code.when(several):
-        turn = code.let(f"getelementptr inbounds i8, ptr {counter}, i64 128")
+    with code.function("void @meet(ptr %counter, ptr %table, i64 %parties) nounwind"):
+        turn = code.let("getelementptr inbounds i8, ptr %counter, i64 128")
         old = code.let(f"load atomic i64, ptr {turn} acquire, align 8")
-        come = code.let(f"atomicrmw add ptr {counter}, i64 1 acq_rel, align 8")
-        last = code.let(f"sub i64 {parties}, 1")
+        come = code.let("atomicrmw add ptr %counter, i64 1 acq_rel, align 8")
+        last = code.let("sub i64 %parties, 1")
         is_last = code.let(f"icmp eq i64 {come}, {last}")
-        then, wait, spin, yields, done = (code.name(n) for n in ("last", "wait", "spin", "yield", "met"))
-        code.do(f"br i1 {is_last}, label %{then}, label %{wait}")
-        code.label(then)
-        code.do(f"store atomic i64 0, ptr {counter} monotonic, align 8")
+        code.do(f"br i1 {is_last}, label %last, label %wait")
+        code.label("last")
+        code.do("store atomic i64 0, ptr %counter monotonic, align 8")
         following = code.let(f"add i64 {old}, 1")
         code.do(f"store atomic i64 {following}, ptr {turn} release, align 8")
-        code.do(f"br label %{done}")
-        code.label(wait)
-        looks = code.let(f"load atomic i64, ptr {patience} monotonic, align 8")
-        count, more = "%" + code.name("n"), "%" + code.name("n")
-        again = code.name("again")
-        code.do(f"br label %{spin}")
-        code.label(spin)
-        code.do(f"{count} = phi i64 [ 0, %{wait} ], [ {more}, %{again} ]")
+        code.do("br label %met")
+        code.label("wait")
+        looks = code.let(f"load atomic i64, ptr {_word(code, patience)} monotonic, align 8")
+        yielding = _word(code, yields_to)
+        code.do("br label %spin")
+        code.label("spin")
+        code.do("%looked = phi i64 [ 0, %wait ], [ %more, %again ]")
         now = code.let(f"load atomic i64, ptr {turn} acquire, align 8")
         moved = code.let(f"icmp ne i64 {now}, {old}")
-        code.do(f"{more} = add i64 {count}, 1")
-        pause = code.name("pause")
-        code.do(f"br i1 {moved}, label %{done}, label %{pause}")
-        code.label(pause)
+        code.do("%more = add i64 %looked, 1")
+        code.do(f"br i1 {moved}, label %met, label %pause")
+        code.label("pause")
         _pause(code, target)
-        patient = code.let(f"icmp ult i64 {more}, {looks}")
-        code.do(f"br i1 {patient}, label %{again}, label %{yields}")
-        code.label(yields)
-        code.do(f"call i32 {yields_to}()")
-        code.do(f"br label %{again}")
-        code.label(again)
-        code.do(f"br label %{spin}")
-        code.label(done)
+        patient = code.let(f"icmp ult i64 %more, {looks}")
+        code.do(f"br i1 {patient}, label %again, label %yield")
+        code.label("yield")
+        code.do(f"call i32 {yielding}()")
+        code.do("br label %again")
+        code.label("again")
+        code.do("br label %spin")
+        code.label("met")
+
+
+def _word(code: Code, number: int) -> str:
+    """An address out of the table."""
+    place = code.let(f"getelementptr inbounds ptr, ptr %table, i64 {number}")
+    return code.let(f"load ptr, ptr {place}, align 8")
 
 
 def _pause(code: Code, target: Target) -> None:

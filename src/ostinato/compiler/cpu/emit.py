@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ostinato.compiler.cpu import threads, tiles
-from ostinato.compiler.cpu.barrier import emit_barrier
+from ostinato.compiler.cpu import shared, threads, tiles
 from ostinato.compiler.cpu.frame import Frame, Step
 from ostinato.compiler.cpu.layout import NUMBERS, Layout
-from ostinato.compiler.cpu.pack import Panel, emit_copiers, emit_pack
+from ostinato.compiler.cpu.pack import Panel, emit_pack
 from ostinato.compiler.cpu.passes import Passes
 from ostinato.compiler.cpu.products import Products
 from ostinato.compiler.cpu.schedule import SHARED_WORK, Schedule, Tiles, work_of
@@ -84,7 +83,6 @@ class _Emitter(Frame):
             code.do("fence seq_cst")
         code.do("ret void")
         code.lines.append("}")
-        emit_copiers(code, self.vector)
         code.lines.append("attributes #0 = { nounwind }")
         return Emitted(code.text(), self.packed * self.vector.bytes, self._describe(), self.apart, around)
 
@@ -96,8 +94,9 @@ class _Emitter(Frame):
         mine = code.let(f"icmp slt i64 %thread, {packers}")
         missing = code.let(f"icmp eq i64 {self.words['ready']}, 0")
         with code.when(code.let(f"and i1 {missing}, {mine}")):
+            packed, table = self.words["packed"], self.words["shared"]
             for panel in self.panels.values():
-                emit_pack(code, self.vector, panel, self.words["packed"], self.weights, packers)
+                emit_pack(code, self.vector, panel, packed, self.weights, packers, table)
             self._barrier("%together")
 
     def _word(self, name: str, number: int) -> str:
@@ -110,8 +109,9 @@ class _Emitter(Frame):
         return "; ".join(parts)
 
     def _barrier(self, parties: str) -> None:
-        counter, patience, yields_to = (self.words[name] for name in ("barrier", "patience", "yield"))
-        emit_barrier(self.code, self.target, counter, patience, yields_to, parties)
+        counter, table = self.words["barrier"], self.words["shared"]
+        with self.code.when(self.code.let(f"icmp sgt i64 {parties}, 1")):
+            shared.call(self.code, table, "meet", f"ptr {counter}, ptr {table}, i64 {parties}")
 
     def _step(self, s: str) -> None:
         code = self.code
@@ -287,11 +287,12 @@ class _Emitter(Frame):
             return
         begin = code.let(f"mul i64 {low}, {width}")
         end = code.let(f"mul i64 {high}, {width}")
-        with code.loop(begin, end) as n:
-            here = code.let(f"getelementptr inbounds {self.element}, ptr {source}, i64 {n}")
-            there = code.let(f"getelementptr inbounds {self.element}, ptr {target}, i64 {n}")
-            value = code.let(f"load {self.element}, ptr {here}, align {self.vector.bytes}")
-            code.do(f"store {self.element} {value}, ptr {there}, align {self.vector.bytes}")
+        self._copy(source, target, begin, end)
+
+    def _copy(self, source: str, target: str, begin: str, end: str) -> None:
+        """Elements begin to end."""
+        arguments = f"ptr {source}, ptr {target}, i64 {begin}, i64 {end}"
+        shared.call(self.code, self.words["shared"], "copy", arguments)
 
     def _copy_own_columns(self, source: str, target: str, low: str, high: str, width: int) -> None:
         code = self.code
@@ -301,11 +302,8 @@ class _Emitter(Frame):
             end = code.let(f"select i1 {self.owns_last_column()}, i64 {width}, i64 {end}")
         with code.loop(low, high) as r:
             first = code.let(f"mul i64 {r}, {width}")
-            with code.loop(code.let(f"add i64 {first}, {begin}"), code.let(f"add i64 {first}, {end}")) as n:
-                here = code.let(f"getelementptr inbounds {self.element}, ptr {source}, i64 {n}")
-                there = code.let(f"getelementptr inbounds {self.element}, ptr {target}, i64 {n}")
-                value = code.let(f"load {self.element}, ptr {here}, align {self.vector.bytes}")
-                code.do(f"store {self.element} {value}, ptr {there}, align {self.vector.bytes}")
+            low_column, end_column = (code.let(f"add i64 {first}, {n}") for n in (begin, end))
+            self._copy(source, target, low_column, end_column)
 
     def _flush(self) -> None:
         """Add this thread's running sums to its sums of sums."""

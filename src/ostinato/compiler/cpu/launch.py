@@ -143,8 +143,7 @@ class Call:
         if machine.layout.sum_width:
             self.sums = torch.zeros(number, 2, machine.layout.sum_width, dtype=machine.dtype)
             values[index["sums"]] = self.sums.data_ptr()
-        values[index["patience"]] = threads.patience()
-        values[index["yield"]] = threads.sched_yield()
+        values[index["shared"]] = machine.shared.address
         values[index["parties"]] = number
         own = MANY_ROWS if about.packed > NEAR else OWN_ROWS if about.work else 1
         values[index["columns"]] = int(number > 1 and self.rows < own * number)

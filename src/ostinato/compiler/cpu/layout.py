@@ -17,8 +17,7 @@ FIXED = (
     "parties",  # how many threads the next word was made for
     "starts",  # address of the first row of each thread, and the end
     "barrier",  # address of two counters on cache lines of their own
-    "patience",  # address of how often a waiting thread looks before it gives its processor away
-    "yield",  # address of sched_yield
+    "shared",  # address of the table of functions that all kernels call
     "packed",  # address of the packed weights
     "ready",  # 1: they are packed already
     "sums",  # address of the sums over steps and rows, a part for each thread

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ostinato import memory
-from ostinato.compiler.cpu import alone, pack, tiles
+from ostinato.compiler.cpu import alone, tiles
+from ostinato.compiler.cpu.copying import emit_copiers
 from ostinato.compiler.cpu.ready import Ready
 from ostinato.compiler.cpu.targets import Target, host
 
@@ -129,7 +130,7 @@ class _Writer(alone.Writer):
             with code.when(code.let(f"icmp slt i64 {full}, {columns}")):
                 self._tile(full, 1, begin, end, cut=True)
         self.end()
-        pack.emit_copiers(code, self.vector)
+        emit_copiers(code, self.vector)
         return self.text()
 
     def _tiles(self, low: str, high: str, begin: str, end: str) -> None:

@@ -21,6 +21,7 @@ from ostinato.compiler.cpu.flat import flatten
 from ostinato.compiler.cpu.layout import Buffer, Layout
 from ostinato.compiler.cpu.ready import OBJECT, ready
 from ostinato.compiler.cpu.schedule import Schedule, describe, schedule, work_of
+from ostinato.compiler.cpu.shared import Shared, shared
 from ostinato.compiler.cpu.targets import Target, host
 from ostinato.compiler.graph import Graph, dumps
 from ostinato.compiler.interpret import POINTWISE
@@ -63,6 +64,7 @@ class Machine:
     dtype: torch.dtype
     about: About
     function: threads.Function
+    shared: Shared
     loaded: jit.Loaded
     cached: bool
 
@@ -89,7 +91,8 @@ def compiled(graph: Graph, buffers: Iterable[Buffer], dtype: torch.dtype, backwa
     found = ready(_key(graph, own, dtype, backward, target), make)
     about = About(**json.loads(found.entry["about"]))
     layout = _layout(own, about.temporaries, target, dtype)
-    return Machine(layout, target, dtype, about, found.function, found.loaded, found.cached)
+    functions = shared(ELEMENT[dtype], target)
+    return Machine(layout, target, dtype, about, found.function, functions, found.loaded, found.cached)
 
 
 def text(graph: Graph, buffers: Iterable[Buffer], dtype: torch.dtype, backward: bool, target: Target) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ostinato.compiler.cpu import tiles
+from ostinato.compiler.cpu import shared, tiles
 from ostinato.compiler.cpu.flat import Read
 from ostinato.compiler.cpu.schedule import Product, Tiles
 from ostinato.compiler.cpu.targets import Target
@@ -137,93 +137,14 @@ def _units(shape: tiles.Shape, total: int, groups: list[tuple[int, int]], thread
     return best if work(best) < WORTH * work(usual) else usual
 
 
-COPIERS = ("turn", "lines", "pick")
-"""Functions of the module: each copies one vector of columns, for every k, from ``from[column · across + k · along]``.
+def emit_pack(
+    code: Code, vector: Vector, panel: Panel, packed: str, weights: Mapping[str, str], packers: str, table: str
+) -> None:
+    """Write a stage's packed weights, each of so many threads some of the tiles.
 
-turn: full vectors of rows of the weight (along = 1), a square of lanes at a time, and single elements at the end.
-lines: full vectors that lie as they are needed (across = 1). pick: so many columns, element by element, then zeros.
-"""
-
-
-def emit_copiers(code: Code, vector: Vector) -> None:
-    """Define :data:`COPIERS`, each (from, across, along, to, step, inner, columns)."""
-    for name, body in zip(COPIERS, (_turn, _lines, _pick), strict=True):
-        arguments = "ptr %from, i64 %across, i64 %along, ptr %to, i64 %step, i64 %inner, i64 %columns"
-        code.lines.append(f"define internal void @{name}({arguments}) noinline nounwind {{")
-        code.label("entry")
-        body(code, vector)
-        code.do("ret void")
-        code.lines.append("}")
-
-
-def _address(code: Code, vector: Vector, base: str, *terms: tuple[str, str]) -> str:
-    """base + sum of products, in elements."""
-    index = "0"
-    for n, (a, b) in enumerate(terms):
-        part = a if b == "1" else code.let(f"mul nsw i64 {a}, {b}")
-        index = part if n == 0 else code.let(f"add nsw i64 {index}, {part}")
-    return code.let(f"getelementptr inbounds {vector.element}, ptr {base}, i64 {index}")
-
-
-def _turn(code: Code, vector: Vector) -> None:
-    t, align = vector.type, vector.bytes
-    rest = code.let(f"urem i64 %inner, {vector.lanes}")
-    square = code.let(f"sub i64 %inner, {rest}")
-    if vector.lanes > 1:
-        with code.loop("0", square, vector.lanes) as k:
-            lines = []
-            for lane in range(vector.lanes):
-                at = _address(code, vector, "%from", (k, "1"), (str(lane), "%across"))
-                lines.append(code.let(f"load {t}, ptr {at}, align {align}"))
-            for n, line in enumerate(_transposed(code, vector, lines)):
-                at = _address(code, vector, "%to", (code.let(f"add i64 {k}, {n}"), "%step"))
-                code.do(f"store {t} {line}, ptr {at}, align {vector.lanes * align}")
-    _elements(code, vector, square if vector.lanes > 1 else "0")
-
-
-def _lines(code: Code, vector: Vector) -> None:
-    t, align = vector.type, vector.bytes
-    with code.loop("0", "%inner") as k:
-        here = _address(code, vector, "%from", (k, "%along"))
-        value = code.let(f"load {t}, ptr {here}, align {align}")
-        there = _address(code, vector, "%to", (k, "%step"))
-        code.do(f"store {t} {value}, ptr {there}, align {vector.lanes * align}")
-
-
-def _pick(code: Code, vector: Vector) -> None:
-    with code.loop("0", "%inner") as k:
-        there = _address(code, vector, "%to", (k, "%step"))
-        code.do(f"store {vector.type} {tiles.zero(vector)}, ptr {there}, align {vector.lanes * vector.bytes}")
-    _elements(code, vector, "0")
-
-
-def _elements(code: Code, vector: Vector, start: str) -> None:
-    element, align = vector.element, vector.bytes
-    with code.loop(start, "%inner") as k, code.loop("0", "%columns") as lane:
-        here = _address(code, vector, "%from", (lane, "%across"), (k, "%along"))
-        value = code.let(f"load {element}, ptr {here}, align {align}")
-        there = _address(code, vector, "%to", (k, "%step"), (lane, "1"))
-        code.do(f"store {element} {value}, ptr {there}, align {align}")
-
-
-def _transposed(code: Code, vector: Vector, lines: list[str]) -> list[str]:
-    """A square of lanes turned: as many rounds of interleaving as the lanes' number has bits."""
-    lanes, half = vector.lanes, vector.lanes // 2
-    masks = []
-    for start in (0, half):
-        index = [f"i32 {i + side * lanes}" for i in range(start, start + half) for side in (0, 1)]
-        masks.append(f"<{lanes} x i32> <{', '.join(index)}>")
-    for _ in range(lanes.bit_length() - 1):
-        lines = [
-            code.let(f"shufflevector {vector.type} {lines[i]}, {vector.type} {lines[i + half]}, {mask}")
-            for i in range(half)
-            for mask in masks
-        ]
-    return lines
-
-
-def emit_pack(code: Code, vector: Vector, panel: Panel, packed: str, weights: Mapping[str, str], packers: str) -> None:
-    """Write a stage's packed weights, each of so many threads some of the tiles."""
+    Args:
+        table: of :mod:`shared` functions.
+    """
     element = vector.element
     up = code.let("add i64 %thread, 1")
     low, high = code.let(f"mul i64 %thread, {panel.tiles}"), code.let(f"mul i64 {up}, {panel.tiles}")
@@ -240,11 +161,20 @@ def emit_pack(code: Code, vector: Vector, panel: Panel, packed: str, weights: Ma
                 place = code.let(
                     f"getelementptr inbounds {element}, ptr {target}, i64 {chunk.offset + c * vector.lanes}"
                 )
-                _column(code, vector, panel, product, unit_at, weights[product.weight], place, chunk.vectors)
+                source = weights[product.weight]
+                _column(code, vector, panel, product, unit_at, source, place, chunk.vectors, table)
 
 
 def _column(
-    code: Code, vector: Vector, panel: Panel, product: Product, unit: str, weight: str, place: str, vectors: int
+    code: Code,
+    vector: Vector,
+    panel: Panel,
+    product: Product,
+    unit: str,
+    weight: str,
+    place: str,
+    vectors: int,
+    table: str,
 ) -> None:
     """One vector of columns for every k: full ones in one way, the last, cut one and those beyond it in another."""
     full, rest = divmod(panel.width, vector.lanes)
@@ -257,10 +187,10 @@ def _column(
     common = f"ptr {source}, i64 {across}, i64 {along}, ptr {place}, i64 {vectors * vector.lanes}, i64 {product.inner}"
     is_full = code.let(f"icmp ult i64 {unit}, {full * vector.lanes}")
     with code.when(is_full):
-        code.do(f"call void @{'lines' if product.transposed else 'turn'}({common}, i64 {vector.lanes})")
+        shared.call(code, table, "lines" if product.transposed else "turn", f"{common}, i64 {vector.lanes}")
     if rest or panel.tiles * panel.units > full:
         is_last = code.let(f"icmp eq i64 {unit}, {full * vector.lanes}")
         columns = code.let(f"select i1 {is_last}, i64 {rest}, i64 0")
         beyond = code.let(f"icmp uge i64 {unit}, {full * vector.lanes}")
         with code.when(beyond):
-            code.do(f"call void @pick({common}, i64 {columns})")
+            shared.call(code, table, "pick", f"{common}, i64 {columns}")

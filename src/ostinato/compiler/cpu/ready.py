@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ostinato.compiler import cache
@@ -13,26 +13,33 @@ OBJECT = "object"
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A function in memory, and the entry of the cache it came from.
+class InMemory:
+    """Functions in memory, and the entry of the cache they came from. ``cached``: whether it was there."""
 
-    Attributes:
-        loaded: what keeps the function in memory.
-        cached: whether the entry was there.
-    """
-
-    function: threads.Function
     loaded: jit.Loaded
     entry: cache.Entry
     cached: bool
 
 
+@dataclass(frozen=True)
+class Ready(InMemory):
+    """A function that threads run together."""
+
+    function: threads.Function
+
+
 def ready(key: str, make: Callable[[], cache.Entry]) -> Ready:
-    """The function kept under this key; ``make`` is asked for an entry, :data:`OBJECT` in it, if there is none."""
+    """The function kept under this key; see :func:`load`."""
+    found = load(key, make, ("run", "team"))
+    function = threads.Function(found.loaded["run"], found.loaded["team"])
+    return Ready(found.loaded, found.entry, found.cached, function)
+
+
+def load(key: str, make: Callable[[], cache.Entry], names: Iterable[str]) -> InMemory:
+    """The functions kept under this key; ``make`` is asked for an entry, :data:`OBJECT` in it, if there is none."""
     store = cache.default()
     entry = found = store.get(key)
     if entry is None:
         entry = make()
         store.put(key, entry)
-    loaded = jit.load(bytes(entry[OBJECT]), ("run", "team"))
-    return Ready(threads.Function(loaded["run"], loaded["team"]), loaded, entry, found is not None)
+    return InMemory(jit.load(bytes(entry[OBJECT]), names), entry, found is not None)

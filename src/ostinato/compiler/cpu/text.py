@@ -98,6 +98,15 @@ class Code:
         """Here a block begins."""
         self.lines.append(f"{name}:")
 
+    @contextmanager
+    def function(self, head: str) -> Iterator[None]:
+        """A function that returns nothing: ``head`` is what stands before its body."""
+        self.lines.append(f"define {head} {{")
+        self.label("entry")
+        yield
+        self.do("ret void")
+        self.lines.append("}")
+
     def intrinsic(self, name: str, result: str, *arguments: tuple[str, str]) -> str:
         """Call ``@llvm.…``; arguments are (type, value) pairs. A result of ``"void"`` gives ""."""
         types = ", ".join(t for t, _ in arguments)
