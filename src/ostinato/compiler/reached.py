@@ -12,6 +12,7 @@ import dis
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -62,6 +63,7 @@ class Names:
     imports: set[str] = field(default_factory=set)
 
 
+@lru_cache(maxsize=1024)
 def names_of(code: CodeType) -> Names:
     """Every name in the code of a function and of those within it."""
     names = Names()

@@ -43,7 +43,10 @@ def kinds(values: Mapping[str, Tensor]) -> tuple[Kind, ...]:
 
 Result = Compiled | Refused
 
-_by_cell: WeakKeyDictionary[Cell, dict[Signature, list[tuple[Callable[[Cell], bool], Result]]]] = WeakKeyDictionary()
+Holds = Callable[[Cell], bool]
+"""Whether a bound cell is still the one that was compiled: a guard's ``holds``."""
+
+_by_cell: WeakKeyDictionary[Cell, dict[Signature, list[tuple[Holds, Result]]]] = WeakKeyDictionary()
 _by_text: dict[tuple[object, Signature], Result] = {}
 _lock = threading.RLock()
 KEPT = 8
@@ -90,35 +93,44 @@ def find(template: Cell, cell: Cell, signature: Signature) -> Compiled:
     Raises:
         Refused: the step has no native form.
     """
-    versions = _by_cell.get(template, {}).get(signature, ())
-    result = next((made for holds, made in versions if holds(cell)), None) or _make(template, cell, signature)
+    result = _holding(template, cell, signature)[1]
     if isinstance(result, Refused):
         raise _plain(result)
     return result
 
 
-def _make(template: Cell, cell: Cell, signature: Signature) -> Result:
+def holds(template: Cell, cell: Cell, signature: Signature) -> Holds:
+    """The guard of what :func:`find` finds."""
+    return _holding(template, cell, signature)[0]
+
+
+def _holding(template: Cell, cell: Cell, signature: Signature) -> tuple[Holds, Result]:
+    versions = _by_cell.get(template, {}).get(signature, ())
+    return next((version for version in versions if version[0](cell)), None) or _make(template, cell, signature)
+
+
+def _make(template: Cell, cell: Cell, signature: Signature) -> tuple[Holds, Result]:
     with _lock, undisturbed():
         versions = _by_cell.setdefault(template, {}).setdefault(signature, [])
         try:
             guard = Guard.of(cell)
         except Refused as refused:
             versions.append((_always, _plain(refused)))
-            return versions[-1][1]
+            return versions[-1]
         key = (guard.key, signature)
         result = _by_text.get(key)
         if result is None:
             seen = _seen.setdefault(template, {}).setdefault(signature, _Seen())
             if seen.count == MOST:
                 versions.append((_always, _restless(seen.content, guard.content)))
-                return versions[-1][1]
+                return versions[-1]
             seen.count, seen.content = seen.count + 1, guard.content
             while len(_by_text) >= TEXTS:
                 del _by_text[next(iter(_by_text))]
             result = _by_text[key] = _build(cell, signature)
         versions[KEPT - 1 :] = []
         versions.insert(0, (guard.holds, result))
-    return result
+        return versions[0]
 
 
 def _restless(before: frozenset[str], now: frozenset[str]) -> Refused:

@@ -20,7 +20,6 @@ from torch.nn.utils import parametrize
 from ostinato.cells import binding
 from ostinato.cells.cell import Cell
 from ostinato.compiler.cpu import threads
-from ostinato.compiler.guard import Guard
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import choose, known, native, prepared
 from ostinato.engines.compiled import Compiled
@@ -58,7 +57,7 @@ class _Layer:
     """
 
     cell: Cell
-    guard: Guard
+    holds: known.Holds
     attributes: tuple[dict[str, Any], int]
     own: list[Named]
     tensors: list[Tensor]
@@ -76,9 +75,8 @@ class Way:
         steps, rows, width = input.transpose(0, 1).shape if layer.batch_first else input.shape
         self.layers = []
         for k, compiled in enumerate(programs):
-            self.layers.append(
-                _prepare(layer, k, compiled, Prepared(compiled, input.dtype, steps, rows, width, learns))
-            )
+            ready = Prepared(compiled, input.dtype, steps, rows, width, learns)
+            self.layers.append(_prepare(layer, k, compiled, ready, input.dtype, learns))
             width = self.layers[k].prepared.shape.output
         self.taken = threading.Lock()
 
@@ -100,7 +98,7 @@ class Way:
             return None
         for one in self.layers:
             attributes, count = one.attributes
-            if len(attributes) != count or not all(map(_same, one.own)) or not one.guard.holds(one.cell):
+            if len(attributes) != count or not all(map(_same, one.own)) or not one.holds(one.cell):
                 return None
         if not self.taken.acquire(blocking=False):  # another thread is on it
             return None
@@ -162,7 +160,11 @@ def hooked() -> bool:
 
 def _program(layer: Recurrent, slot: binding.Slot, dtype: torch.dtype, learns: bool) -> Compiled:
     cell = binding.bind(slot, layer)
-    return native.ready(slot.template, cell, known.Signature(cell.input_size, dtype, (), (), learns), frozenset())
+    return native.ready(slot.template, cell, _signature(cell, dtype, learns), frozenset())
+
+
+def _signature(cell: Cell, dtype: torch.dtype, learns: bool) -> known.Signature:
+    return known.Signature(cell.input_size, dtype, (), (), learns)
 
 
 def _plain(layer: Recurrent) -> bool:
@@ -218,8 +220,9 @@ def _watched() -> bool:
     return native.why_not_now() is not None or torch._C._len_torch_function_stack() > 0
 
 
-def _prepare(layer: Recurrent, k: int, compiled: Compiled, ready: Prepared) -> _Layer:
+def _prepare(layer: Recurrent, k: int, compiled: Compiled, ready: Prepared, dtype: torch.dtype, learns: bool) -> _Layer:
     slot = layer._slots[k][0]
     cell = binding.bind(slot, layer)
     tensors, attributes = native.tensors_of_cell(cell, compiled), slot.template.__dict__
-    return _Layer(cell, Guard.of(cell), (attributes, len(attributes)), _own(layer, slot), tensors, ready)
+    holds = known.holds(slot.template, cell, _signature(cell, dtype, learns))
+    return _Layer(cell, holds, (attributes, len(attributes)), _own(layer, slot), tensors, ready)
