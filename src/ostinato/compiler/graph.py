@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -73,8 +74,12 @@ class Graph:
     inputs: dict[str, Node]
     outputs: dict[str, Node]
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> tuple[Node, ...]:
         """Every node an output needs, and every input, each after what it reads."""
+        return self._nodes
+
+    @cached_property
+    def _nodes(self) -> tuple[Node, ...]:
         order: list[Node] = []
         seen: set[int] = set()
         for root in (*self.inputs.values(), *self.outputs.values()):
@@ -87,7 +92,7 @@ class Graph:
                     seen.add(id(node))
                     stack.append((node, True))
                     stack.extend((i, False) for i in reversed(node.inputs) if id(i) not in seen)
-        return order
+        return tuple(order)
 
     def inputs_of(self, *kinds: str) -> dict[str, Node]:
         """The inputs of these kinds, in order."""

@@ -8,6 +8,7 @@ pass over memory, leaves them to what comes before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ostinato.compiler.graph import Builder, Graph, Node
@@ -86,7 +87,7 @@ class _Cut:
         replace: the same by the id of the value it stands for.
     """
 
-    def __init__(self, build: Builder, kind: str, names: list[str], values: list[Node]) -> None:
+    def __init__(self, build: Builder, kind: str, names: list[str], values: Sequence[Node]) -> None:
         self.values = values
         made = [build.input(kind, name, v.shape, v.rows, v.dtype) for name, v in zip(names, values, strict=True)]
         self.inputs = dict(zip(names, made, strict=True))
@@ -118,7 +119,7 @@ def _multiplies_a_state(graph: Graph, level: dict[int, int]) -> bool:
     return any(n.op == "linear" and level[id(n)] == STATE for n in recurrent)
 
 
-def _levels(nodes: list[Node]) -> dict[int, int]:
+def _levels(nodes: Sequence[Node]) -> dict[int, int]:
     level: dict[int, int] = {}
     for node in nodes:
         own = LEVEL[node["kind"]] if node.op == "input" else PARAMS
@@ -126,7 +127,7 @@ def _levels(nodes: list[Node]) -> dict[int, int]:
     return level
 
 
-def _hoisted(graph: Graph, nodes: list[Node], level: dict[int, int]) -> list[Node]:
+def _hoisted(graph: Graph, nodes: Sequence[Node], level: dict[int, int]) -> list[Node]:
     """The values that are computed outside the loop and may be read in it, in order."""
     heavy = frozenset(("linear",)) if _multiplies_a_state(graph, level) else HEAVY
     readers = [id(i) for n in nodes for i in n.inputs] + [id(n) for n in graph.outputs.values()]
@@ -151,7 +152,7 @@ def _is_affine(node: Node, level: dict[int, int], products: set[int], readers: l
     return len(product) == 1 and all(level[id(i)] == PARAMS for i in node.inputs if i is not product[0])
 
 
-def _read_by_rows(node: Node, nodes: list[Node], graph: Graph) -> bool:
+def _read_by_rows(node: Node, nodes: Sequence[Node], graph: Graph) -> bool:
     return any(n.rows and any(i is node for i in n.inputs) for n in nodes)
 
 
