@@ -64,17 +64,18 @@ def plan(call: LayerCall) -> Plan:
     return plan_of(directions, tuple(call.streams), tuple(call.constants))
 
 
-def ready(template: Cell, cell: Cell, signature: known.Signature, learning: frozenset[str]) -> Compiled:
+def ready(template: Cell, cell: Cell, signature: known.Signature, learning: frozenset[str] | None = None) -> Compiled:
     """One cell's program, tried against the loop.
 
     Args:
-        learning: which of x, the streams and the constants have gradients. The trial compiles what they ask for, which
-            is what the call will run; what a trial with more of them has covered is not tried again.
+        learning: which of x, the streams and the constants have gradients; None: all may. The trial compiles what they
+            ask for, which is what the call will run; what a trial with more of them has covered is not tried again.
 
     Raises:
         Refused: see :func:`plan`.
     """
     compiled = known.find(template, cell, signature)
+    learning = _all(signature) if learning is None else learning
     if compiled.fault is None and not any(learning <= before for before in compiled.tried):
         with known.undisturbed():
             compiled.fault = _fault(compiled, cell, signature, learning)
@@ -135,7 +136,7 @@ def tensors_at(cell: Cell, paths: Iterable[str]) -> list[Tensor]:
     return found
 
 
-def everything(signature: known.Signature) -> frozenset[str]:
+def _all(signature: known.Signature) -> frozenset[str]:
     """x, the streams and the constants, where a program has a backward."""
     if not signature.wants_grad:
         return frozenset()

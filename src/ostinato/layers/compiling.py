@@ -110,7 +110,7 @@ def _compile(layer: Recurrent, k: int, acting: Acting | None, wants_grad: bool) 
     for slot, cell in zip(layer._slots[k], layer.bind(k, acting), strict=True):
         signature = known.Signature(cell.input_size, dtype, streams, constants, wants_grad)
         try:
-            found.append(native.ready(slot.template, cell, signature, native.everything(signature)))
+            found.append(native.ready(slot.template, cell, signature))
         except Refused as refused:
             found.append(refused)
     return found
