@@ -21,9 +21,6 @@ from ostinato.engines.stand_ins import with_numbers
 RAGGED = (2, 1, 1)
 """Rows at each step: lengths are on trial too. One row more has no step at all."""
 
-STATE = "(state)"
-"""A kind that is no stream and no constant."""
-
 
 def fault(compiled: Compiled, cell: Cell, signature: Signature, learning: frozenset[str]) -> str | None:
     """What a compiled step does differently from the step itself, both ways, on ragged rows; None: nothing.
@@ -42,14 +39,16 @@ def _compare(compiled: Compiled, cell: Cell, signature: Signature, learning: fro
         name, width, dtype = kind
         if not dtype.is_floating_point:
             return torch.randint(0, 2, (*lead, width), generator=draw).to(dtype)
-        learns = signature.wants_grad and (name in learning or name == STATE)
-        return torch.randn(*lead, width, generator=draw, dtype=dtype).requires_grad_(learns)
+        return torch.randn(*lead, width, generator=draw, dtype=dtype).requires_grad_(name in learning)
+
+    def state(width: int) -> Tensor:
+        return random(("", width, signature.dtype), rows).requires_grad_(signature.wants_grad)
 
     sizes, rows, count = torch.tensor(RAGGED), RAGGED[0] + 1, sum(RAGGED)
     x = random(("x", signature.input_size, signature.dtype), count)
     streams = {kind[0]: random(kind, count) for kind in signature.streams}
     constants = {kind[0]: random(kind, rows) for kind in signature.constants}
-    states = [tuple(random((STATE, s, signature.dtype), rows) for s in cell.state_sizes) for _ in range(2)]
+    states = [tuple(map(state, cell.state_sizes)) for _ in range(2)]
     call = LayerCall((cell, cell), (cell.step, cell.step), x, tuple(states), streams, constants, sizes)
     plan = plan_of((compiled, compiled), tuple(streams), tuple(constants))
     named = tensors_of(cell)

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from ostinato.compiler import cache
-from ostinato.compiler.cpu import jit, threads, tiles
-from ostinato.compiler.cpu.ready import OBJECT, Ready, ready
+from ostinato.compiler.cpu import threads, tiles
+from ostinato.compiler.cpu.ready import Ready, from_text, ready
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
 
@@ -25,7 +24,7 @@ SHARED = 1_000_000
 
 def compiled(source: str, target: Target) -> Ready:
     """The function whose text this is."""
-    return ready(cache.key(source, jit.version(), repr(target)), lambda: {OBJECT: jit.compile(source, target)})
+    return ready(*from_text(source, target))
 
 
 class Call:

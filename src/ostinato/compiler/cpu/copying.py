@@ -13,11 +13,11 @@ lines: full vectors that lie as they are needed (across = 1). pick: so many colu
 """
 
 
-def emit_copiers(code: Code, vector: Vector, linkage: str = "internal ") -> None:
+def emit_copiers(code: Code, vector: Vector) -> None:
     """Define :data:`COPIERS`, each (from, across, along, to, step, inner, columns)."""
     for name, body in zip(COPIERS, (_turn, _lines, _pick), strict=True):
         arguments = "ptr %from, i64 %across, i64 %along, ptr %to, i64 %step, i64 %inner, i64 %columns"
-        with code.function(f"{linkage}void @{name}({arguments}) noinline nounwind"):
+        with code.function(f"void @{name}({arguments}) nounwind"):
             body(code, vector)
 
 

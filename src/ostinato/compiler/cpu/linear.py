@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from ostinato import memory
-from ostinato.compiler.cpu import alone, tiles
-from ostinato.compiler.cpu.copying import emit_copiers
+from ostinato.compiler.cpu import alone, shared, tiles
 from ostinato.compiler.cpu.ready import Ready
 from ostinato.compiler.cpu.targets import Target, host
 
 ADDRESSES = ("value", "weight", "bias", "out")
+SHARED = "shared"
+"""The word after them: the address of the table of functions that all kernels call."""
 
 PART = 131_072
 """The most bytes of a tile's weights."""
@@ -69,7 +70,8 @@ class Repeated(alone.Call):
         element = alone.ELEMENT[dtype]
         most = PART // (tiles.shape(host()).far * host().bytes)
         numbers = {**size._asdict(), "parts": -(-size.inner // most)}
-        super().__init__(_function(element), ADDRESSES, numbers, size.rows * size.columns * size.inner)
+        super().__init__(_function(element), (*ADDRESSES, SHARED), numbers, size.rows * size.columns * size.inner)
+        self._words[len(ADDRESSES)] = shared.shared(element, host()).address
 
 
 @once
@@ -114,7 +116,7 @@ class _Writer(alone.Writer):
 
     def module(self) -> str:
         code, wide = self.code, self.vectors * self.vector.lanes
-        self.begin(ADDRESSES, (*Size._fields, "parts"), PART // self.vector.bytes)
+        self.begin((*ADDRESSES, SHARED), (*Size._fields, "parts"), PART // self.vector.bytes)
         rows, columns = self.words["rows"], self.words["columns"]
         whole = code.let(f"udiv i64 {columns}, {wide}")
         over = code.let(f"urem i64 {whole}, %threads")
@@ -130,7 +132,6 @@ class _Writer(alone.Writer):
             with code.when(code.let(f"icmp slt i64 {full}, {columns}")):
                 self._tile(full, 1, begin, end, cut=True)
         self.end()
-        emit_copiers(code, self.vector)
         return self.text()
 
     def _tiles(self, low: str, high: str, begin: str, end: str) -> None:
@@ -195,13 +196,13 @@ class _Writer(alone.Writer):
         common = f"ptr {source}, i64 {words['across']}, i64 {words['along']}, ptr {place}, i64 {part.vectors * lanes}"
         if part.mask:
             left = code.let(f"sub i64 {words['columns']}, {at}")
-            code.do(f"call void @pick({common}, i64 {part.inner}, i64 {left})")
+            shared.call(code, words[SHARED], "pick", f"{common}, i64 {part.inner}, i64 {left}")
             return
         turned = code.let(f"icmp eq i64 {words['along']}, 1")
         with code.when(turned):
-            code.do(f"call void @turn({common}, i64 {part.inner}, i64 {lanes})")
+            shared.call(code, words[SHARED], "turn", f"{common}, i64 {part.inner}, i64 {lanes}")
         with code.when(code.let(f"xor i1 {turned}, 1")):
-            code.do(f"call void @lines({common}, i64 {part.inner}, i64 {lanes})")
+            shared.call(code, words[SHARED], "lines", f"{common}, i64 {part.inner}, i64 {lanes}")
 
     def _ask(self, part: _Part, done: str, rows: str) -> None:
         """Ask for weights of the tile after this one: as large a share as a block of rows is of all rows."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ostinato.compiler import cache
 from ostinato.compiler.cpu import jit, threads
+from ostinato.compiler.cpu.targets import Target
 
 OBJECT = "object"
 """Under which name an entry of the cache holds the object file."""
@@ -33,6 +34,11 @@ def ready(key: str, make: Callable[[], cache.Entry]) -> Ready:
     found = load(key, make, ("run", "team"))
     function = threads.Function(found.loaded["run"], found.loaded["team"])
     return Ready(found.loaded, found.entry, found.cached, function)
+
+
+def from_text(source: str, target: Target) -> tuple[str, Callable[[], cache.Entry]]:
+    """What :func:`ready` and :func:`load` take, for a module whose text is all there is to know of it."""
+    return cache.key(source, jit.version(), repr(target)), lambda: {OBJECT: jit.compile(source, target)}
 
 
 def load(key: str, make: Callable[[], cache.Entry], names: Iterable[str]) -> InMemory:

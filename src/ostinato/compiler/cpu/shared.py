@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cache as once
 from typing import Any
 
-from ostinato.compiler import cache
 from ostinato.compiler.cpu import jit, threads
 from ostinato.compiler.cpu.barrier import emit_meet
 from ostinato.compiler.cpu.copying import COPIERS, emit_copiers, emit_copy
-from ostinato.compiler.cpu.ready import OBJECT, load
+from ostinato.compiler.cpu.ready import from_text, load
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
 
@@ -38,9 +37,7 @@ class Shared:
 @once
 def shared(element: str, target: Target) -> Shared:
     """The functions for numbers of one kind, ``"float"`` or ``"double"``."""
-    source = text(element, target)
-    key = cache.key(source, jit.version(), repr(target))
-    loaded = load(key, lambda: {OBJECT: jit.compile(source, target)}, FUNCTIONS).loaded
+    loaded = load(*from_text(text(element, target), target), FUNCTIONS).loaded
     words = *(loaded[name] for name in FUNCTIONS), threads.patience(), threads.sched_yield()
     return Shared(loaded, (ctypes.c_int64 * len(words))(*words))
 
@@ -48,7 +45,7 @@ def shared(element: str, target: Target) -> Shared:
 def text(element: str, target: Target) -> str:
     """The functions as LLVM's text."""
     code, vector = Code(), target.vector(element)
-    emit_copiers(code, vector, linkage="")
+    emit_copiers(code, vector)
     emit_copy(code, vector)
     emit_meet(code, target, TABLE.index("patience"), TABLE.index("yield"))
     return code.text()

@@ -120,7 +120,6 @@ def _runtimes() -> list[Path]:
     return sorted((p for p in found if p.exists()), key=lambda p: (folder not in p.parents, str(p)))
 
 
-@cache
 def sched_yield() -> int:
     """The address of a function that gives the processor to another thread."""
     if sys.platform == "win32":
