@@ -11,6 +11,7 @@ from typing import Any
 
 from ostinato.compiler.graph import Builder, Graph, Node, rewrite
 from ostinato.compiler.maths import Maths
+from ostinato.compiler.special import SPECIAL
 
 
 def expand(graph: Graph) -> Graph:
@@ -57,52 +58,22 @@ def _clamp(m: Maths, x: Node, min: float | None = None, max: float | None = None
     return x if max is None else m("minimum", x, float(max))
 
 
+def _within(m: Maths, x: Node, limit: float) -> Node:
+    return m("and", m("ge", x, -limit), m("le", x, limit))
+
+
+def _softshrink(m: Maths, x: Node, lambd: float) -> Node:
+    """What is not a number stays so."""
+    low = m("where", m("lt", x, -lambd), m("add", x, lambd), m("mul", x, 0.0))
+    return m("where", m("gt", x, lambd), m("sub", x, lambd), low)
+
+
 def _sixth(m: Maths, x: Node) -> Node:
     return m("div", _clamp(m, m("add", x, 3.0), 0.0, 6.0), 6.0)
 
 
 def _logsigmoid(m: Maths, x: Node) -> Node:
     return m("sub", m("minimum", x, 0.0), m("log1p", m("exp", m("neg", m("abs", x)))))
-
-
-def _atan(m: Maths, x: Node) -> Node:
-    """Cephes: the argument is brought below 0.66, where a quotient of polynomials is exact to double precision."""
-    size = m("abs", x)
-    large, middle = m("gt", size, 2.414213562373095), m("gt", size, 0.66)
-    turned = m("div", m("sub", size, 1.0), m("add", size, 1.0))
-    small = m("where", large, m("neg", m("reciprocal", size)), m("where", middle, turned, size))
-    start = m("where", large, math.pi / 2, m("where", middle, math.pi / 4, 0.0))
-    z = m("mul", small, small)
-    top = _polynomial(m, z, _ATAN_TOP)
-    bottom = _polynomial(m, z, _ATAN_BOTTOM)
-    angle = m("add", m("mul", m.chain("mul", small, z), m("div", top, bottom)), small)
-    total = m("add", start, angle)
-    return m("where", m("lt", x, 0.0), m("neg", total), m("where", m("eq", x, 0.0), x, total))
-
-
-_ATAN_TOP = (
-    -8.750608600031904122785e-1,
-    -1.615753718733365076637e1,
-    -7.500855792314704667340e1,
-    -1.228866684490136173410e2,
-    -6.485021904942025371773e1,
-)
-_ATAN_BOTTOM = (
-    1.0,
-    2.485846490142306297962e1,
-    1.650270098316988542046e2,
-    4.328810604912902668951e2,
-    4.853903996359136964868e2,
-    1.945506571482613964425e2,
-)
-
-
-def _polynomial(m: Maths, z: Node, coefficients: tuple[float, ...]) -> Node:
-    value: Node | float = coefficients[0]
-    for coefficient in coefficients[1:]:
-        value = m("add", z if value == 1.0 else m("mul", z, value), coefficient)
-    assert isinstance(value, Node)
-    return value
 
 
 def _softmax(m: Maths, x: Node) -> Node:
@@ -156,10 +127,12 @@ def _same(m: Maths, x: Node, **attrs: Any) -> Node:
 
 
 FORMULAS: dict[str, Callable[..., Node]] = {
+    **SPECIAL,
     "softplus": _softplus,
     "silu": lambda m, x: m("mul", x, m("sigmoid", x)),
     "gelu": _gelu,
     "elu": _elu,
+    "celu": lambda m, x, alpha=1.0: _elu(m, x, alpha, 1.0, 1 / alpha),
     "leaky_relu": _leaky_relu,
     "hardtanh": lambda m, x, min_val=-1.0, max_val=1.0: _clamp(m, x, min_val, max_val),
     "hardsigmoid": _sixth,
@@ -167,11 +140,15 @@ FORMULAS: dict[str, Callable[..., Node]] = {
     "mish": lambda m, x: m("mul", x, m("tanh", _softplus(m, x))),
     "logsigmoid": _logsigmoid,
     "clamp": _clamp,
-    "atan": _atan,
+    "hardshrink": lambda m, x, lambd: m("where", _within(m, x, lambd), 0.0, x),
+    "softshrink": _softshrink,
+    "power": lambda m, x, exponent: m("sqrt", x) if exponent == 0.5 else m("pow", x, exponent),
     "softmax": _softmax,
     "log_softmax": _log_softmax,
     "logsumexp": _logsumexp,
     "norm": _norm,
+    "largest": lambda m, x: m.reduced("amax", x),
+    "smallest": lambda m, x: m.reduced("amin", x),
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,
     "detach": _same,

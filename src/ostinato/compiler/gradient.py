@@ -7,6 +7,7 @@ product, and of each broadcast, of every row; nothing in it adds rows up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -216,6 +217,30 @@ def _extreme(build: Builder, node: Node, grad: Node) -> Grads:
     return (build.pointwise("where", hit, part, zero),)
 
 
+def _first(build: Builder, node: Node, grad: Node) -> Grads:
+    """All of it to the first that is the largest (smallest): the one whose index torch gives."""
+    value = node.inputs[0]
+    shape, axis = value.shape, len(value.shape) - 1
+    place = build.broadcast(_count(build, (*(1,) * axis, shape[-1])), shape)
+    hit = build.pointwise("eq", value, build.broadcast(node, shape), dtype="bool")
+    hit = build.pointwise("or", hit, build.pointwise("ne", value, value, dtype="bool"), dtype="bool")
+    first = build.reduce("amin", build.pointwise("where", hit, place, build.const(math.inf)), [axis])
+    chosen = build.pointwise("eq", place, build.broadcast(first, shape), dtype="bool")
+    return (build.pointwise("where", chosen, build.broadcast(grad, shape), build.const(0.0)),)
+
+
+def _count(build: Builder, shape: Shape) -> Node:
+    """0, 1, 2, … along the last axis: of two halves, since a node for every number would be many."""
+    size = shape[-1]
+    if size == 1:
+        return build.broadcast(build.const(0.0), shape)
+    half = _count(build, (*shape[:-1], size // 2))
+    parts = [half, build.pointwise("add", half, build.const(float(size // 2)))]
+    if size % 2:
+        parts.append(build.broadcast(build.const(size - 1.0), (*shape[:-1], 1)))
+    return build.cat(parts, len(shape) - 1)
+
+
 def _last(build: Builder, value: Node) -> Node:
     return build.reduce("sum", value, [len(value.shape) - 1])
 
@@ -287,6 +312,8 @@ RULES: dict[str, Callable[[Builder, Node, Node], Grads]] = {
     "log_softmax": _log_softmax,
     "logsumexp": _logsumexp,
     "norm": _norm,
+    "largest": _first,
+    "smallest": _first,
     "layer_norm": _layer_norm,
     "rms_norm": _rms_norm,
     "detach": lambda build, node, grad: (None,),

@@ -60,6 +60,18 @@ POINTWISE: dict[str, Callable[..., Tensor]] = {
 }
 """Operations the native back-end emits, element by element."""
 
+
+def power(value: Tensor, exponent: float) -> Tensor:
+    """A power of what is at least zero, without a gradient at zero: what a norm is made of."""
+    zero = value == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, value) ** exponent)
+
+
+def floor_divide(a: Tensor | float, b: Tensor | float) -> Tensor:
+    """As ``torch.div`` does it, which has a derivative, of a number too."""
+    return torch.div(torch.as_tensor(a), b, rounding_mode="floor")
+
+
 COMPOSITE: dict[str, Callable[..., Tensor]] = {
     "softplus": F.softplus,
     "silu": F.silu,
@@ -72,7 +84,20 @@ COMPOSITE: dict[str, Callable[..., Tensor]] = {
     "mish": F.mish,
     "logsigmoid": F.logsigmoid,
     "clamp": torch.clamp,
+    "hardshrink": F.hardshrink,
+    "softshrink": F.softshrink,
+    "celu": F.celu,
+    "power": power,
     "atan": torch.atan,
+    "cosh": torch.cosh,
+    "erfc": torch.erfc,
+    "exp2": torch.exp2,
+    "floor_divide": floor_divide,
+    "log2": torch.log2,
+    "log10": torch.log10,
+    "logit": torch.logit,
+    "sinc": torch.sinc,
+    "sinh": torch.sinh,
 }
 """Pointwise operations that are differentiated as torch does it, and then expanded (``expand.py``)."""
 
@@ -207,6 +232,8 @@ NORMALISING: dict[str, Callable[[Node, Tensor], Tensor]] = {
     "log_softmax": lambda node, v: torch.log_softmax(v, dim=-1),
     "logsumexp": lambda node, v: torch.logsumexp(v, dim=-1, keepdim=True),
     "norm": lambda node, v: torch.linalg.vector_norm(v, dim=-1, keepdim=True),
+    "largest": lambda node, v: v.max(dim=-1, keepdim=True).values,
+    "smallest": lambda node, v: v.min(dim=-1, keepdim=True).values,
     "layer_norm": lambda node, v: F.layer_norm(v, node.shape[-1:], eps=node["eps"]),
     "rms_norm": lambda node, v: F.rms_norm(v, node.shape[-1:], eps=node["eps"]),
 }

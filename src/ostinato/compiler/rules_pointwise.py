@@ -65,6 +65,8 @@ def mul(m: Maker, a: Operand, b: Operand) -> Value:
 
 
 def div(m: Maker, a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Value:
+    if rounding_mode == "floor":
+        return m.point("floor_divide", a, b)
     quotient = m.point("div", a, b)
     return quotient if rounding_mode is None else m.point(rounding_mode, quotient)
 
@@ -100,9 +102,17 @@ SMALL_POWERS: dict[float | None, Callable[[Maker, Value], Value]] = {
 
 def clamp(m: Maker, v: Value, min: Operand | None = None, max: Operand | None = None) -> Value:
     if isinstance(min, Value) or isinstance(max, Value):
-        bounded = v if min is None else m.point("maximum", v, min)
-        return bounded if max is None else m.point("minimum", bounded, max)
+        bounded = v if min is None else bound(m, "lt", v, min)
+        return bounded if max is None else bound(m, "gt", bounded, max)
     return m.point("clamp", v, **{name: float(x) for name, x in (("min", min), ("max", max)) if x is not None})
+
+
+def bound(m: Maker, beyond: str, v: Value, limit: Operand) -> Value:
+    """The limit where a value is beyond it, or the limit is not a number; where they are equal, the value."""
+    over = m.compare(beyond, v, limit)
+    if isinstance(limit, Value):
+        over = m.logic("or", over, m.compare("ne", limit, limit))
+    return m.where(over, limit, v)
 
 
 def softplus(m: Maker, v: Value, beta: float = 1, threshold: float = 20) -> Value:
@@ -125,13 +135,26 @@ def threshold(m: Maker, v: Value, threshold: float, value: float) -> Value:
     return m.where(m.compare("le", v, threshold), value, v)
 
 
-def hardshrink(m: Maker, v: Value, lambd: float = 0.5) -> Value:
-    return m.where(m.compare("le", m.point("abs", v), lambd), 0.0, v)
+def shrink(op: str) -> Rule:
+    return lambda m, v, lambd=0.5: m.point(op, v, lambd=float(lambd))
 
 
-def softshrink(m: Maker, v: Value, lambd: float = 0.5) -> Value:
-    low = m.where(m.compare("lt", v, -lambd), m.point("add", v, lambd), 0.0)
-    return m.where(m.compare("gt", v, lambd), m.point("sub", v, lambd), low)
+def celu(m: Maker, v: Value, alpha: float = 1) -> Value:
+    return m.point("celu", v, alpha=float(alpha))
+
+
+def logit(m: Maker, v: Value, eps: float | None = None) -> Value:
+    if eps is not None:
+        raise m.refuse("with eps has no native form; clamp the value and take its logit without")
+    return m.point("logit", v)
+
+
+def rounded(m: Maker, v: Value, *, decimals: int = 0) -> Value:
+    if decimals == 0:
+        return m.point("round", v)
+    times, back = ("mul", "div") if decimals > 0 else ("div", "mul")
+    power = 10.0 ** abs(decimals)
+    return m.point(back, m.point("round", m.point(times, v, power)), power)
 
 
 def prelu(m: Maker, v: Value, slope: Value) -> Value:
@@ -184,10 +207,6 @@ def chain(*ops: tuple[str, float] | str) -> Rule:
     return rule
 
 
-def hyperbolic(op: str) -> Rule:
-    return lambda m, v: m.point("mul", m.point(op, m.point("exp", v), m.point("exp", m.point("neg", v))), 0.5)
-
-
 UNARY = [
     "neg",
     "abs",
@@ -207,9 +226,15 @@ UNARY = [
     "erf",
     "floor",
     "ceil",
-    "round",
     "trunc",
     "atan",
+    "cosh",
+    "erfc",
+    "exp2",
+    "log2",
+    "log10",
+    "sinc",
+    "sinh",
     "silu",
     "hardsigmoid",
     "hardswish",
@@ -229,7 +254,7 @@ POINTWISE_RULES: dict[str, Rule] = {
     "mul": mul,
     "div": div,
     "true_divide": div,
-    "floor_divide": lambda m, a, b: div(m, a, b, rounding_mode="floor"),
+    "floor_divide": same("floor_divide"),
     "addcmul": addcmul,
     "addcdiv": addcdiv,
     "lerp": lerp,
@@ -237,12 +262,8 @@ POINTWISE_RULES: dict[str, Rule] = {
     "square": SMALL_POWERS[2.0],
     "sgn": same("sign"),
     "frac": lambda m, v: m.point("sub", v, m.point("trunc", v)),
-    "erfc": lambda m, v: m.point("sub", 1.0, m.point("erf", v)),
-    "exp2": chain(("mul", math.log(2)), "exp"),
-    "log2": chain("log", ("div", math.log(2))),
-    "log10": chain("log", ("div", math.log(10))),
-    "sinh": hyperbolic("sub"),
-    "cosh": hyperbolic("add"),
+    "logit": logit,
+    "round": rounded,
     "tan": lambda m, v: m.point("div", m.point("sin", v), m.point("cos", v)),
     "where": lambda m, condition, yes, no: m.where(condition, yes, no),
     "masked_fill": masked_fill,
@@ -252,12 +273,13 @@ POINTWISE_RULES: dict[str, Rule] = {
     "softplus": softplus,
     "gelu": lambda m, v, *, approximate="none": m.point("gelu", v, approximate=approximate),
     "elu": elu,
+    "celu": celu,
     "leaky_relu": leaky_relu,
     "hardtanh": hardtanh,
     "log_sigmoid_forward": lambda m, v: (m.point("logsigmoid", v), None),
     "threshold": threshold,
-    "hardshrink": hardshrink,
-    "softshrink": softshrink,
+    "hardshrink": shrink("hardshrink"),
+    "softshrink": shrink("softshrink"),
     "_prelu_kernel": prelu,
     "glu": glu,
     "nan_to_num": nan_to_num,

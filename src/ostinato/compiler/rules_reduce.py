@@ -61,13 +61,14 @@ def mean(m: Maker, v: Value, dims: Dims = None, keepdim: bool = False, *, dtype:
     return dropped(m, m.point("div", over(m, "sum", v, axes), count(m, v, axes)), axes, keepdim)
 
 
-def extreme(op: str, doing: str) -> Callable[..., Any]:
+def extreme(op: str, first: str, doing: str) -> Callable[..., Any]:
     """``max`` and ``min``: over one axis they give the values, and indices that nothing may read."""
 
     def rule(m: Maker, v: Value, dim: int | None = None, keepdim: bool = False) -> Any:
         axes = axes_of(m, v, dim, doing)
-        value = dropped(m, over(m, op, v, axes), axes, keepdim)
-        return value if dim is None else (value, None)
+        if dim is None:
+            return dropped(m, over(m, op, v, axes), axes, keepdim)
+        return dropped(m, last(m, first, v, axes[0], 1), axes, keepdim), None
 
     return rule
 
@@ -98,7 +99,7 @@ def var(m: Maker, v: Value, dims: Any = None, unbiased: Any = None, keepdim: boo
 
 
 def std(m: Maker, *args: Any, **more: Any) -> Value:
-    return m.point("sqrt", var(m, *args, **more))
+    return m.point("power", var(m, *args, **more), exponent=0.5)
 
 
 def var_mean(
@@ -122,9 +123,10 @@ def norm(m: Maker, v: Value, order: Any = 2, dims: Dims = None, keepdim: bool = 
     elif order == 1:
         value = over(m, "sum", size, axes)
     elif order == 2:
-        value = m.point("sqrt", over(m, "sum", m.point("mul", v, v), axes))
+        value = m.point("power", over(m, "sum", m.point("mul", v, v), axes), exponent=0.5)
     else:
-        value = m.point("pow", over(m, "sum", m.point("pow", size, order), axes), 1 / order)
+        powers = m.point("power", size, exponent=order) if order < 1 else m.point("pow", size, order)
+        value = m.point("power", over(m, "sum", powers, axes), exponent=1 / order)
     return dropped(m, value, axes, keepdim)
 
 
@@ -249,8 +251,8 @@ REDUCE_RULES: dict[str, Callable[..., Any]] = {
     "amax": reduction("amax", "takes the largest over"),
     "amin": reduction("amin", "takes the smallest over"),
     "mean": mean,
-    "max": extreme("amax", "takes the largest over"),
-    "min": extreme("amin", "takes the smallest over"),
+    "max": extreme("amax", "largest", "takes the largest over"),
+    "min": extreme("amin", "smallest", "takes the smallest over"),
     "var": var,
     "std": std,
     "var_mean": var_mean,

@@ -18,7 +18,7 @@ COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 LOGICAL = ("and", "or", "not")
 OPERANDS = {
     "where": 3,
-    **dict.fromkeys(("add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "fmod"), 2),
+    **dict.fromkeys(("add", "sub", "mul", "div", "pow", "maximum", "minimum", "remainder", "fmod", "floor_divide"), 2),
     **dict.fromkeys((*COMPARISONS, "and", "or"), 2),
 }
 """How many values a pointwise operation reads; one, where nothing is said."""
@@ -37,6 +37,10 @@ ATTRIBUTES = {
     "softplus": {"beta", "threshold"},
     "gelu": {"approximate"},
     "elu": {"alpha", "scale", "input_scale"},
+    "celu": {"alpha"},
+    "power": {"exponent"},
+    "hardshrink": {"lambd"},
+    "softshrink": {"lambd"},
     "leaky_relu": {"negative_slope"},
     "hardtanh": {"min_val", "max_val"},
 }
@@ -208,7 +212,7 @@ def _normalising(node: Node) -> None:
     value = _real(node)
     assert value.rows, "it has rows"
     assert value.shape, "it has a last axis"
-    size = 1 if node.op in ("logsumexp", "norm") else value.shape[-1]
+    size = 1 if node.op in ("logsumexp", "norm", "largest", "smallest") else value.shape[-1]
     assert node.shape == (*value.shape[:-1], size), "over the last axis"
 
 

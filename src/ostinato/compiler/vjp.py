@@ -23,7 +23,7 @@ from ostinato.compiler.rules_pointwise import POINTWISE_RULES
 from ostinato.compiler.seed import seed
 from ostinato.compiler.traced import Maker, Value
 
-CONSTANT = frozenset(("sign", "floor", "ceil", "round", "trunc"))
+CONSTANT = frozenset(("sign", "floor", "ceil", "round", "trunc", "floor_divide"))
 """Their derivative is zero wherever there is one."""
 
 TENSORS_ONLY = frozenset(("maximum", "minimum", "remainder", "fmod"))
@@ -68,7 +68,7 @@ def _gelu(m: Maths, g: Node, x: Node, *, approximate: str = "none") -> Node:
 def _elu(m: Maths, g: Node, alpha: float, scale: float, input_scale: float, is_result: bool, x: Node) -> Node:
     assert not is_result
     below = m("mul", m("mul", g, input_scale * alpha * scale), m("exp", m("mul", x, input_scale)))
-    return m("where", m("le", x, 0.0), below, m("mul", g, scale))
+    return m("where", m("gt", x, 0.0), m("mul", g, scale), below)
 
 
 def _leaky_relu(m: Maths, g: Node, x: Node, slope: float, is_result: bool) -> Node:
@@ -76,21 +76,39 @@ def _leaky_relu(m: Maths, g: Node, x: Node, slope: float, is_result: bool) -> No
 
 
 def _hardtanh(m: Maths, g: Node, x: Node, low: float, high: float) -> Node:
-    return m("where", m("or", m("le", x, low), m("ge", x, high)), 0.0, g)
+    return m("where", m("and", m("gt", x, low), m("lt", x, high)), g, 0.0)
+
+
+SIXTH = 0.1666666716337204
+"""A sixth in single precision, which torch takes for every dtype."""
 
 
 def _hardsigmoid(m: Maths, g: Node, x: Node) -> Node:
-    return m("where", m("and", m("gt", x, -3.0), m("lt", x, 3.0)), m("mul", g, 1 / 6), 0.0)
+    return m("where", m("and", m("gt", x, -3.0), m("lt", x, 3.0)), m("mul", g, SIXTH), 0.0)
 
 
 def _hardswish(m: Maths, g: Node, x: Node) -> Node:
     inside = m("mul", g, m("add", m("div", x, 3.0), 0.5))
-    return m("where", m("le", x, -3.0), 0.0, m("where", m("lt", x, 3.0), inside, g))
+    return m("where", m("le", x, -3.0), 0.0, m("where", m("ge", x, 3.0), g, inside))
 
 
 def _mish(m: Maths, g: Node, x: Node) -> Node:
     t, s = m("tanh", m("softplus", x)), m("sigmoid", x)
     return m("mul", g, m("add", t, m.chain("mul", x, s, m("sub", 1.0, m("mul", t, t)))))
+
+
+def _hardshrink(m: Maths, g: Node, x: Node, lambd: float) -> Node:
+    return m("where", m("or", m("lt", x, -lambd), m("gt", x, lambd)), g, 0.0)
+
+
+def _softshrink(m: Maths, g: Node, x: Node, lambd: float) -> Node:
+    return m("where", m("and", m("ge", x, -lambd), m("le", x, lambd)), 0.0, g)
+
+
+def _logit(m: Maths, g: Node, x: Node, eps: float | None = None) -> Node:
+    assert eps is None
+    inside = m("and", m("ge", x, 0.0), m("le", x, 1.0))
+    return m("where", inside, m("div", g, m("mul", x, m("sub", 1.0, x))), math.nan)
 
 
 FUSED: dict[str, Callable[..., Node]] = {
@@ -106,10 +124,14 @@ FUSED: dict[str, Callable[..., Node]] = {
     "hardsigmoid_backward": _hardsigmoid,
     "hardswish_backward": _hardswish,
     "mish_backward": _mish,
+    "hardshrink_backward": _hardshrink,
+    "softshrink_backward": _softshrink,
+    "logit_backward": _logit,
     "log_sigmoid_backward": lambda m, g, x, buffer: m("mul", g, m("sigmoid", m("neg", x))),
     "detach": lambda m, x: x,
     "alias": lambda m, x: x,
     "scalar_tensor": lambda m, value, **_: m.build.const(float(value)),
+    "zeros": lambda m, size, **_: m.build.const(0.0),
     "zeros_like": lambda m, x, **_: m.build.const(0.0),
 }
 """Operations of a backward that are no single node of ours: the same value from those that are."""
