@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ostinato.cells import checks
+from ostinato.compiler.clip import clip_gradient
 from ostinato.errors import InvalidShape, InvalidValue
 from ostinato.layers.scan import linear_scan
 from ostinato.layers.torch_nn import GRU, LSTM, RNN, ChoGRU
@@ -29,6 +30,7 @@ __all__ = [
     "bidirectional_gru_forward",
     "bidirectional_lstm_forward",
     "bidirectional_rnn_forward",
+    "clip_gradient",
     "gru_forward",
     "linear_scan",
     "lstm_forward",

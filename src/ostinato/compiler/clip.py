@@ -27,7 +27,7 @@ def clip_gradient(x: Tensor, limit: float) -> Tensor:
         InvalidType, InvalidValue: a limit that is not a number greater than zero.
 
     Example:
-        >>> from ostinato.compiler.clip import clip_gradient
+        >>> from ostinato.functional import clip_gradient
         >>> x = torch.ones(2, requires_grad=True)
         >>> (clip_gradient(x, 0.5) * torch.tensor([3.0, 0.25])).sum().backward()
         >>> x.grad

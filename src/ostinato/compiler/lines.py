@@ -34,7 +34,7 @@ ESCAPES = {
     torch.Tensor.numpy: "takes values out of their tensor",
     torch.Tensor.__array__: "takes values out of their tensor",
     torch.Tensor.data_ptr: "looks at memory rather than at values",
-    torch.Tensor.register_hook: "watches a gradient; ostinato's clip_gradient bounds one",
+    torch.Tensor.register_hook: "watches a gradient; ostinato.functional.clip_gradient bounds one",
     torch.Tensor.requires_grad_: "changes what wants a gradient",
     torch.Tensor.backward: "computes a gradient within the step",
     _property("requires_grad"): "asks whether a tensor wants a gradient",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -132,12 +133,20 @@ def choose(
     if operator is None or recompute:
         against = native.why_not(input)
         return BY_RULE["native"] if against is None else Choice("loop", against)
+    chosen = BY_RULE["aten"]
     if work is None or native_is_faster(operator, work, torch.is_grad_enabled()):
         against = native.why_not(input)
         if against is None:
             return OWN
+        chosen = _torchs(against)
     against = aten.why_not(input)
-    return BY_RULE["aten"] if against is None else Choice("loop", against)
+    return chosen if against is None else Choice("loop", against)
+
+
+@cache
+def _torchs(against: str) -> Choice:
+    """Torch's kernel, where the compiled step would be faster."""
+    return Choice("aten", f"{BY_RULE['aten'].why}; {against}")
 
 
 def _impossible(name: str, why: str) -> Choice:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ostinato.compiler import kernel as native
 from ostinato.compiler import reference
-from ostinato.compiler.cpu import jit
+from ostinato.compiler.cpu import jit, targets
 from ostinato.compiler.program import Gradients, Loop, Program, Ran
 
 
@@ -100,7 +100,7 @@ def make_kernel(program: Program, dtype: torch.dtype) -> Kernel:
 
 def why_not() -> str | None:
     """Why no kernel can be made on this machine, None if one can."""
-    return jit.available()
+    return jit.available() or targets.why_not()
 
 
 def schedule(kernel: Kernel) -> str:

@@ -112,6 +112,17 @@ def test_without_llvmlite_the_reason_says_how_to_get_it() -> None:
     assert "pip install llvmlite" in done.stdout, done.stderr
 
 
+def test_an_llvmlite_whose_library_does_not_load_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "llvmlite").mkdir()
+    (tmp_path / "llvmlite" / "__init__.py").write_text("raise OSError('libLLVM.so: cannot open shared object file')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import ostinato, torch; layer = ostinato.GRU(3, 4); layer(torch.randn(2, 3)); print(ostinato.explain(layer))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "libLLVM.so: cannot open shared object file" in done.stdout, done.stderr
+
+
 def test_an_old_llvmlite_is_not_used() -> None:
     code = (
         "import llvmlite; llvmlite.__version__ = '0.43.0'\n"

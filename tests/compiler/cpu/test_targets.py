@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+import torch
+
+import ostinato
 from ostinato.compiler.cpu import targets
-from ostinato.errors import InvalidValue
+from ostinato.errors import EngineError, InvalidValue
 
 
 def test_the_host_is_the_widest_family_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +35,17 @@ def test_a_family_this_processor_is_not_of(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("OSTINATO_TARGET", other)
     with pytest.raises(InvalidValue, match=f"{other}.*plain"):
         targets.host()
+
+
+@pytest.mark.parametrize("asked", ["sse9", "avx2" if "neon" in targets.possible() else "neon"])
+def test_a_wrong_word_leaves_the_other_engines(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSTINATO_TARGET", asked)
+    layer, x = ostinato.LSTM(3, 4), torch.randn(5, 2, 3)
+    assert ostinato.explain(layer).engine == "aten"
+    assert re.search(f"OSTINATO_TARGET.*{asked}", ostinato.explain(layer).why)
+    assert layer(x)[0].shape == (5, 2, 4)
+    with ostinato.engine("native"), pytest.raises(EngineError, match=f"OSTINATO_TARGET.*{asked}"):
+        layer(x)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def available() -> str | None:
     """Why no native code can be made here; None if it can."""
     try:
         import llvmlite
-    except ImportError as problem:
+    except (ImportError, OSError) as problem:  # OSError: its LLVM is not there, or cannot be loaded
         return f"llvmlite cannot be imported ({problem}); it comes with: pip install llvmlite"
     version = tuple(int(part) for part in re.findall(r"\d+", llvmlite.__version__)[:2])
     if version < OLDEST:

@@ -104,11 +104,23 @@ def host() -> Target:
     return _choose(os.environ.get(VARIABLE, ""))
 
 
+def why_not() -> str | None:
+    """Why ``OSTINATO_TARGET`` names no family of this machine; None if it does, or is not set."""
+    return _fault(os.environ.get(VARIABLE, ""))
+
+
+@cache
+def _fault(asked: str) -> str | None:
+    name = asked.strip().lower()
+    if name and name not in FAMILIES:
+        return f"{VARIABLE} must be one of {', '.join(FAMILIES)}, or unset; got {asked!r}"
+    if name and name not in possible():
+        return f"{VARIABLE} names {name}, which this processor is not; it is {', '.join(possible())}"
+    return None
+
+
 @cache
 def _choose(asked: str) -> Target:
-    name = asked.strip().lower() or possible()[0]
-    if name not in FAMILIES:
-        raise InvalidValue(f"{VARIABLE} must be one of {', '.join(FAMILIES)}, or unset; got {asked!r}")
-    if name not in possible():
-        raise InvalidValue(f"{VARIABLE} names {name}, which this processor is not; it is {', '.join(possible())}")
-    return named(name, triple())
+    if (fault := _fault(asked)) is not None:
+        raise InvalidValue(fault)
+    return named(asked.strip().lower() or possible()[0], triple())
