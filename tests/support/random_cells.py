@@ -33,16 +33,18 @@ WIDTHS = (1, 1, 2, 3, 4, 5, 6, 8, 12, 16, 17, 24, 33)
 
 BOUNDED = ("tanh", "sigmoid", "sin", "cos", "erf", "hardsigmoid")
 ONE = (*BOUNDED, "neg", "abs", "relu", "softplus", "silu", "gelu", "elu", "leaky_relu", "hardtanh", "hardswish",
-       "mish", "logsigmoid", "clamp", "atan", "expm1")  # fmt: skip
+       "mish", "logsigmoid", "clamp", "atan", "expm1", "celu", "softshrink", "sinc", "erfc")  # fmt: skip
 FLAT = ("sign", "floor", "ceil", "round", "trunc")
 POSITIVE = ("log", "log1p", "sqrt", "rsqrt", "reciprocal")
 TWO = ("add", "sub", "mul", "maximum", "minimum")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-NORMALISING = ("softmax", "log_softmax", "logsumexp", "norm", "layer_norm")
+NORMALISING = ("softmax", "log_softmax", "logsumexp", "norm", "largest", "smallest", "layer_norm")
 ATTRIBUTES: dict[str, dict[str, Any]] = {
     "softplus": {"beta": 1.0, "threshold": 20.0},
     "gelu": {"approximate": "none"},
     "elu": {"alpha": 1.0, "scale": 1.0, "input_scale": 1.0},
+    "celu": {"alpha": 0.7},
+    "softshrink": {"lambd": 0.3},
     "leaky_relu": {"negative_slope": 0.01},
     "hardtanh": {"min_val": -1.0, "max_val": 1.0},
     "clamp": {"min": -0.7, "max": 0.9},
@@ -166,7 +168,7 @@ class RandomGraph:
         if op in ("layer_norm", "norm"):  # values that differ, none all zero
             steps = self._tensor(value.shape)
             value = self._call("add", self._call("mul", value, 0.3), self.build.broadcast(steps, value.shape))
-        shape = (*value.shape[:-1], 1) if op in ("logsumexp", "norm") else value.shape
+        shape = (*value.shape[:-1], 1) if op in ("logsumexp", "norm", "largest", "smallest") else value.shape
         return self.build.make(op, (value,), shape, True, **ATTRIBUTES.get(op, {}))
 
     def compare(self) -> Node:
