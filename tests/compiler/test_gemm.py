@@ -25,7 +25,7 @@ def asked(monkeypatch):
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])
 def test_both_agree(asked, monkeypatch, with_bias, transposed, dtype) -> None:
-    monkeypatch.setattr(gemm, "WORK", 0)
+    monkeypatch.setattr(gemm, "SMALL", 0)
     value, bias = torch.randn(40, 130, dtype=dtype), torch.randn(200, dtype=dtype) if with_bias else None
     weight = torch.randn(130, 200, dtype=dtype).t() if transposed else torch.randn(200, 130, dtype=dtype)
     found = gemm.linear(value, weight, bias)
@@ -33,19 +33,46 @@ def test_both_agree(asked, monkeypatch, with_bias, transposed, dtype) -> None:
     expected = torch.nn.functional.linear(value.double(), weight.double(), None if bias is None else bias.double())
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-4)
     assert found.is_contiguous()
-    monkeypatch.setattr(gemm, "WORK", 2**60)
+    wide = torch.full((40, 300), torch.nan, dtype=dtype)
+    gemm.linear(value, weight, bias, wide[:, 50:250])
+    assert torch.equal(wide[:, 50:250], found)
+    assert wide[:, :50].isnan().all()
+    assert wide[:, 250:].isnan().all()
+    monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: False)
     torch.testing.assert_close(gemm.linear(value, weight, bias).double(), expected, rtol=1e-5, atol=1e-4)
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
 def test_what_stays_with_torchs_own_product(asked, monkeypatch) -> None:
-    value, weight = torch.randn(4, 130), torch.randn(200, 130)
-    torch.testing.assert_close(gemm.linear(value, weight), value @ weight.t(), rtol=1e-5, atol=1e-4)
-    assert not asked, "little work"
-    value = torch.randn(400, 130)
+    value, weight = torch.randn(400, 130), torch.randn(200, 130)
     monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: False)
     torch.testing.assert_close(gemm.linear(value, weight), value @ weight.t(), rtol=1e-5, atol=1e-4)
     assert not asked, "a processor of MKL's maker"
+    assert gemm.linear(value.bfloat16(), weight.bfloat16()).dtype is torch.bfloat16
+    assert not asked, "numbers that no kernel takes"
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_little_work_gives_the_same_on_any_number_of_threads(monkeypatch, narrow) -> None:
+    monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: narrow)
+    for rows, inner, columns in ((7, 33, 1024), (1920, 10, 20), (1300, 20, 15), (1, 5, 3)):
+        value, weight, bias = torch.randn(rows, inner), torch.randn(columns, inner), torch.randn(columns)
+        found = []
+        for count in (1, 2, 3, 4):
+            torch.set_num_threads(count)
+            found.append((gemm.linear(value, weight, bias), gemm.over_rows(value, value)))
+        assert all(torch.equal(a, b) for one in found for a, b in zip(one, found[0], strict=True))
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_size_asked_for_again_is_made_the_same(monkeypatch, narrow) -> None:
+    monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: narrow)
+    left, right = torch.randn(300, 40), torch.randn(300, 33)
+    again = gemm.repeated(gemm.outer.Size(300, 40, 33, 40, 33), torch.float32)
+    assert again is not None
+    out = torch.full((40, 33), torch.nan)
+    again.run(left.data_ptr(), right.data_ptr(), out.data_ptr())
+    assert torch.equal(out, gemm.over_rows(left, right))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -70,7 +70,7 @@ def test_the_same_gradients(name, options):
 def test_the_same_gradients_of_large_weights(monkeypatch, name, narrow):
     """Sizes at which a product is torch's or our own, by the processor; parts of one weight are written in place."""
     monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: narrow)
-    monkeypatch.setattr(gemm, "SUMMED", 50_000)
+    monkeypatch.setattr(gemm, "SMALL", 50_000)
     layer = ostinato.Recurrent(name, 40, 35, engine="native", dtype=torch.double)
     for rows in (1, 60):
         x = torch.randn(9, rows, 40, dtype=torch.double)

@@ -20,29 +20,26 @@ from ostinato.compiler.cpu import linear as own
 from ostinato.compiler.cpu import outer
 from ostinato.compiler.cpu.alone import ELEMENT
 
-WORK = 10_000_000
-"""Multiply-adds of a product of inputs from which our own function is the faster."""
-
-SUMMED = 1_000_000
-"""Multiply-adds of a sum over steps from which our own function is the faster."""
+SMALL = 1_000_000
+"""Multiply-adds up to which a product is made by our own function on every processor."""
 
 MANY_ROWS = 2**15
 """Rows that are added up from which MKL multiplies the other way round, and its result is turned."""
 
 
-def linear(value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``value @ weight.T + bias``: (N, K), (O, K) and (O,) → (N, O), into memory that is used again if it is large."""
+def linear(value: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """``value @ weight.T + bias``: (N, K), (O, K) and (O,) → (N, O), into ``out``, whose rows may lie apart, or into
+    memory that is used again if it is large."""
     rows, columns, inner = value.shape[0], *weight.shape
-    if rows * columns * inner >= WORK and _is_ours(value):
-        return own.linear(value, weight, bias)
-    out = memory.empty(value, rows, columns)
+    if value.device.type == "cpu" and _is_ours(rows * columns * inner, value.dtype):
+        return own.linear(value, weight, bias, out)
+    out = memory.empty(value, rows, columns) if out is None else out
     return torch.mm(value, weight.t(), out=out) if bias is None else torch.addmm(bias, value, weight.t(), out=out)
 
 
 def over_rows(left: Tensor, right: Tensor) -> Tensor:
     """``left.T @ right``, a weight's gradient: (N, O) and (N, K) → (O, K)."""
-    work = left.shape[0] * left.shape[1] * right.shape[1]
-    if work >= SUMMED and _is_ours(left):
+    if left.device.type == "cpu" and _is_ours(left.shape[0] * left.shape[1] * right.shape[1], left.dtype):
         return outer.over_rows(left, right)
     if left.shape[0] >= MANY_ROWS and left.shape[1] > right.shape[1]:
         return torch.mm(right.t(), left).t().contiguous()
@@ -50,14 +47,15 @@ def over_rows(left: Tensor, right: Tensor) -> Tensor:
 
 
 def repeated(size: outer.Size, dtype: torch.dtype) -> outer.Repeated | None:
-    """For one size of :func:`over_rows`, our own function where it is the fastest, or where asking for another one
-    takes as long as the product; None elsewhere."""
-    work = size.rows * size.columns * size.inner
-    return outer.Repeated(size, dtype) if 0 < work < SUMMED or (work and mkl_is_narrow()) else None
+    """Our own function for one size of :func:`over_rows`, where that takes it; None elsewhere."""
+    return outer.Repeated(size, dtype) if _is_ours(size.rows * size.columns * size.inner, dtype) else None
 
 
-def _is_ours(value: Tensor) -> bool:
-    return value.dtype in ELEMENT and value.device.type == "cpu" and mkl_is_narrow()
+def _is_ours(work: int, dtype: torch.dtype) -> bool:
+    """Whether a product is made by our own function: where it is the fastest, and where asking for another one takes as
+    long as the product. Its result depends on nothing but the size, and so on no number of threads; a size is always
+    made by one and the same."""
+    return dtype in ELEMENT and work > 0 and (work < SMALL or mkl_is_narrow())
 
 
 @cache

@@ -46,12 +46,12 @@ class Sink:
             out: (N, w).
         """
         if self.terms is None:
-            out.copy_(interpret.run(self.graph, self._given(passed, values))["output"])
+            out.copy_(interpret.run(self.graph, self._given(passed, values), gemm.linear)["output"])
             return
         first, *rest = self._products(passed, values)
-        torch.mm(first[0], first[1].t(), out=out)
+        gemm.linear(first[0], first[1], out=out)
         for value, weight, _ in rest:
-            out.addmm_(value, weight.t())
+            out.add_(gemm.linear(value, weight))
 
     def gradient(self, passed: Tensor, values: Values, grad: Tensor, into: Sums) -> Tensor:
         """The gradient of ``passed`` from that of the output, (N, w); the others are added to ``into``."""

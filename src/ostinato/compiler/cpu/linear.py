@@ -44,15 +44,16 @@ class Size(NamedTuple):
     along: int
 
 
-def linear(value: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``value @ weight.T + bias``: (N, K), (O, K) and (O,) → (N, O), float32 or float64, on the CPU."""
+def linear(value: Tensor, weight: Tensor, bias: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+    """``value @ weight.T + bias``: (N, K), (O, K) and (O,) → (N, O), float32 or float64, on the CPU; into ``out`` if it
+    is given, whose columns lie side by side."""
     value, weight = _by_rows(value), weight if 1 in weight.stride() else weight.contiguous()
     rows, (columns, inner) = value.shape[0], weight.shape
-    out = memory.empty(value, rows, columns)
+    out = memory.empty(value, rows, columns) if out is None else out
     if not inner:
         return out.zero_() if bias is None else out.copy_(bias)
     bias = None if bias is None else bias.contiguous()
-    size = Size(rows, columns, inner, value.stride(0), columns, *weight.stride())
+    size = Size(rows, columns, inner, value.stride(0), out.stride(0), *weight.stride())
     given = value.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr(), out.data_ptr()
     Repeated(size, value.dtype).run(*given)
     return out
