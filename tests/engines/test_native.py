@@ -380,3 +380,13 @@ def test_parametrized_weights_and_streams_of_flags(x) -> None:
     counts = torch.randint(0, 3, (6, 3, 1))
     layer = make(TimeGapCell, engine="auto")
     close(layer(x, gap=counts)[0], looped(layer, x, gap=counts)[0])
+
+
+@pytest.mark.parametrize("name", ["layer-norm-gru", "layer-norm-lstm", "slstm"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_norm_of_a_single_element_is_no_fault(name, dtype) -> None:
+    """Its gradient is zero, and what is computed of it is rounding."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        layer = ostinato.Recurrent(name, 17, 1, engine="native", dtype=dtype)
+        assert layer(torch.randn(5, 2, 17, dtype=dtype))[0].shape == (5, 2, 1)

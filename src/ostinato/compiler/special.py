@@ -42,13 +42,18 @@ def _exp2(m: Maths, x: Node) -> Node:
     return m("pow", 2.0, x)
 
 
+NORMAL = 37.0
+"""Powers up to here are told apart by their values; of numbers below the normal ones, several are one power of ten."""
+
+
 def _log(base: float) -> Callable[[Maths, Node], Node]:
     """To another base: the whole number where ``x`` is that power of it."""
 
     def formula(m: Maths, x: Node) -> Node:
         value = m("div", m("log", x), math.log(base))
         whole = m("round", value)
-        return m("where", m("eq", m("pow", base, whole), x), whole, value)
+        exact = m("and", m("eq", m("pow", base, whole), x), m("le", m("abs", whole), NORMAL))
+        return m("where", exact, whole, value)
 
     return formula
 
