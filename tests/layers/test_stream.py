@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -280,3 +282,23 @@ def test_a_step_that_is_not_pure_is_refused():
 
     with pytest.raises(errors.CellError, match="two results"):
         ostinato.stream(layer(Noisy))
+
+
+@pytest.mark.parametrize("engine", ["native", "loop"])
+def test_frames_of_several_threads_take_turns(engine) -> None:
+    """The states are those of as many frames one after the other: no frame is lost, none is half of two."""
+    layer = ostinato.GRU(4, 5, engine=engine).eval()
+    live, expected, frame = ostinato.stream(layer), ostinato.stream(layer), torch.ones(1, 4)
+
+    def run() -> None:
+        for _ in range(200):
+            live.step(frame)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _ in range(800):
+        expected.step(frame)
+    torch.testing.assert_close(live.state, expected.state, rtol=0, atol=0)

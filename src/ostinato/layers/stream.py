@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from operator import attrgetter
 from typing import Any
 
@@ -56,7 +57,7 @@ class Stream:
     A weight that is changed in place (by an optimizer, ``load_state_dict``, ``copy_``) is seen at the next frame and
     packed anew. What torch leaves no trace of (a write through ``.data``, ``layer.double()``, a parameter or another
     attribute replaced, ``layer.train()``) needs :meth:`refresh`. No gradient flows through a stream, and autocast does
-    not act on one in the native engine. One thread at a time.
+    not act on one in the native engine. Frames of several threads take turns.
 
     Attributes:
         layer: the layer.
@@ -87,6 +88,7 @@ class Stream:
                 f"{self._name}: the layer is in training mode and would draw masks ({layer._additions}); call "
                 "layer.eval() first"
             )
+        self._turn = threading.RLock()
         self.layer = layer
         self.batch_size = checks.size("batch_size", batch_size)
         self._condition = condition
@@ -122,7 +124,8 @@ class Stream:
             InvalidType, InvalidShape, InvalidValue: what is assigned is no such state.
         """
         shape = self.layer.state_shape
-        return shape.public(shape.join([(layer,) for layer in self._states()]))
+        with self._turn:
+            return shape.public(shape.join([(layer,) for layer in self._states()]))
 
     @state.setter
     def state(self, value: Any) -> None:
@@ -130,7 +133,8 @@ class Stream:
         first = value[0] if isinstance(value, tuple | list) and value else value
         single = self.batch_size == 1 and isinstance(first, Tensor) and first.dim() == 2 and not shape.per_layer
         network = shape.check(self._name, value, self.batch_size, not single, self._like)
-        self._write(network)
+        with self._turn:
+            self._write(network)
 
     def reset(self, row: int | None = None) -> None:
         """Back to the layer's initial state, as it is now: zeros, learned, or what its module computes.
@@ -146,7 +150,8 @@ class Stream:
                 raise InvalidType(f"{self._name}: row must be a whole number or None, got {type(row).__name__}")
             if not 0 <= row < self.batch_size:
                 raise InvalidValue(f"{self._name}: row must lie between 0 and {self.batch_size - 1}, got {row}")
-        self._write(self._initial(), row)
+        with self._turn:
+            self._write(self._initial(), row)
 
     def refresh(self) -> None:
         """Take the layer's weights, mode and code as they are now; the states stay.
@@ -155,6 +160,10 @@ class Stream:
             EngineError: the layer asks for the native engine by name, and its step cannot be compiled.
             CellError: the step breaks the contract of a cell.
         """
+        with self._turn:
+            self._refresh()
+
+    def _refresh(self) -> None:
         self._learn_kind()
         self._frames.clear()
         self._watched = [t for t in (*self.layer.parameters(), *self.layer.buffers()) if not t.is_inference()]
@@ -192,14 +201,18 @@ class Stream:
             >>> live.step(torch.randn(3, 4)).shape
             torch.Size([3, 5])
         """
+        with self._turn:
+            return self._step(x, streams)
+
+    def _step(self, x: Tensor, streams: dict[str, Tensor]) -> Tensor:
         if x.__class__ is not Tensor or x.shape != self._shape or x.dtype is not self._dtype or not x.is_contiguous():
             x, alone = self._checked(x)
             if alone:
-                return self.step(x, **streams).squeeze(0)
+                return self._step(x, streams).squeeze(0)
         if x.device != self._device:
             checks.same_device(self._name, "x", x, self._like)
         if sum(map(VERSION, self._watched)) != self._versions:
-            self.refresh()
+            self._refresh()
         if self._plain is not None and not streams:
             return self._plain(x, streams)
         return self._with_keywords(x, streams)

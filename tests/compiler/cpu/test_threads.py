@@ -178,6 +178,30 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert run(code) == ""
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_trains_and_meets_new_cells() -> None:
+    """Torch's own operations around a kernel, too, which would wait for a team that stayed with the parent."""
+    code = """
+import os, signal, sys, torch, ostinato
+torch.set_num_threads(2)
+def train(cell):
+    torch.manual_seed(0)
+    layer, x = ostinato.Recurrent(cell, 32, 64), torch.randn(200, 16, 32)
+    output, _ = layer(x)
+    output.square().mean().backward()
+    return [output.detach(), *(p.grad for p in layer.parameters())]
+first = train("lstm")
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    same = all(torch.allclose(a, b, atol=1e-6) for a, b in zip(train("lstm"), first))
+    train("mgu")
+    os._exit(0 if same else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run(code) == ""
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_a_team_smaller_than_asked_for(limit: int) -> None:
     code = """

@@ -73,8 +73,11 @@ _forked = False
 
 
 def _after_fork() -> None:
+    """A child has one thread. Torch asks OpenMP for more, whose team stayed with the parent: it would wait for ever."""
     global _forked
     _forked = True
+    if _team.cache_info().currsize and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):
