@@ -214,9 +214,14 @@ STEPS = {
     "roll": lambda s, x, h: h.roll(2, -1) + h.roll(-1, 1) + h.flip(-1),
     "ranks": lambda s, x, h: h[:, None, :].expand(-1, 3, -1).mean(1) + h.unsqueeze(2).squeeze(2) + h.view_as(h),
     "swap": lambda s, x, h: h.view(-1, 2, 3).mT.reshape(-1, H) + h.view(-1, 2, 3).permute(0, 2, 1).flatten(1),
-    "expand": lambda s, x, h: h + s.u.expand(h.shape[0], -1) + s.scale.expand_as(h) + s.u.repeat(len(h), 1),
-    "fresh": lambda s, x, h: torch.cat([h[:, :3], h.new_zeros(len(h), 3)], 1) + h.new_ones(len(x), 1),
-    "fresh fills": lambda s, x, h: h * torch.full((len(h), 1), 0.3).double() + torch.full_like(h, 2) - h.new_ones(H),
+    "expand": lambda s, x, h: h + s.u.expand(h.shape[0], -1) + s.scale.expand_as(h) + s.u.repeat(h.size(0), 1),
+    "fresh": lambda s, x, h: torch.cat([h[:, :3], h.new_zeros(h.size(0), 3)], 1) + h.new_ones(x.size(0), 1),
+    "fresh fills": lambda s, x, h: h * torch.full((x.size(0), 1), 0.3).double() + torch.full_like(h, 2) - h.new_ones(H),
+    "sizes": lambda s, x, h: h.reshape(h.shape[0], 2, -1).flatten(1) + h.view(h.size(0) * 2, 3).view(h.shape),
+    "more sizes": lambda s, x, h: h.view(*h.shape[:-1], 2, 3).sum(1).repeat(1, h.numel() // (h.shape[0] * 3)),
+    "counts": lambda s, x, h: (h.sum(-1) / (h.numel() / h.size(0))).view(-1, 1).expand(h.size(0), H),
+    "sizes that agree": lambda s, x, h: h * 2 if x.shape[0] == h.shape[0] > 0 and x.shape[:1] == h.shape[:1] else -h,
+    "whole batch": lambda s, x, h: h[: x.shape[0]] + h[0 : h.size(0), :1] + unpacked(h),
     "literal": lambda s, x, h: h * torch.tensor(0.5) + torch.tensor([2.0], dtype=torch.float64),
     "literals": lambda s, x, h: h * torch.tensor([1.0, 2, 3, 4, 5, 6]) + torch.tensor([[0.5, 1, 2]] * 2).flatten(),
     "picks": lambda s, x, h: h[:, [2, 0, 1, 5, 5, 3]] + h.index_select(1, torch.tensor([5, 4, 3, 2, 1, 0])),
@@ -248,6 +253,12 @@ def attention(heads):
 def attention_of_torch(heads):
     heads = heads[:, :, None]
     return F.scaled_dot_product_attention(heads, heads.exp(), heads.sin())[:, :, 0]
+
+
+def unpacked(h):
+    rows, width = h.shape
+    assert isinstance(rows, int)
+    return h.new_zeros(rows, width) + torch.ones(rows, 1).double() + torch.zeros((rows - 1 + 1, 1)).double()
 
 
 def cayley(skew):
@@ -498,11 +509,20 @@ def writes_detached(self, x, h):
     return y
 
 
+def caught(function, value):
+    try:
+        return value if function() else -value
+    except Exception:
+        return value
+
+
 def branches(self, x, h):
     if h.sum() > 0:
         return h
     return -h
 
+
+BATCH = "the step depends on the batch size:"
 
 REFUSALS = {
     "branches on a value": (branches, r"sums over the batch axis"),
@@ -514,9 +534,30 @@ REFUSALS = {
     "tolist": (lambda s, x, h: h * s.u.tolist()[0], r"tolist.*takes values out"),
     "numpy": (lambda s, x, h: h * float(s.plain.numpy()[0]), r"numpy.*takes values out"),
     "batch size": (lambda s, x, h: h / x.shape[0], r"depends on the batch size.*h / x.shape"),
-    "branch on the batch size": (lambda s, x, h: h.exp() if len(x) > 12 else h.tanh(), r"depends on the batch size"),
-    "requires_grad": (lambda s, x, h: h if h.requires_grad else -h, r"wants a gradient"),
-    "register_hook": (lambda s, x, h: (h * 2).register_hook(print), r"register_hook.*watches a gradient"),
+    "length of the batch": (lambda s, x, h: h * len(x), r"len: the step depends on the batch size.*x\.shape\[0\]"),
+    "large batches": (lambda s, x, h: h.exp() if x.shape[0] > 64 else h.tanh(), f"{BATCH} it compares it"),
+    "one batch size": (lambda s, x, h: h.exp() if h.size(0) == 500 else h.tanh(), f"{BATCH} it compares it"),
+    "many elements": (lambda s, x, h: h.exp() if x.numel() > 999 else h.tanh(), f"{BATCH} it compares it"),
+    "sorted sizes": (lambda s, x, h: h.exp() if max(x.shape) > 99 else h.tanh(), f"{BATCH} it compares it"),
+    "even batches": (lambda s, x, h: h.exp() if x.shape[0] % 2 else h.tanh(), f"{BATCH} it divides or rounds"),
+    "blocks of rows": (lambda s, x, h: h * (x.shape[0] // 64), f"{BATCH} it divides or rounds"),
+    "bits of the size": (lambda s, x, h: h * (x.shape[0] >> 6), f"{BATCH} it divides or rounds"),
+    "a loop over rows": (lambda s, x, h: h + sum(n > 64 for n in range(x.shape[0])), f"{BATCH} it takes it as a plain"),
+    "a table of sizes": (lambda s, x, h: h * {128: 2}.get(x.shape[0], 1), f"{BATCH} it takes it as a plain"),
+    "a table by index": (lambda s, x, h: h * ([1] * 64)[x.shape[0]], f"{BATCH} it takes it as a plain"),
+    "its logarithm": (lambda s, x, h: h * int(math.log2(x.shape[0])), f"{BATCH} it takes it as a plain"),
+    "its text": (lambda s, x, h: h * len(f"{x.shape[0]}"), f"{BATCH} it takes it as a plain"),
+    "columns by the batch": (lambda s, x, h: h[:, : x.shape[0]] * 2, r"__getitem__: .*depends on the batch size"),
+    "parts by the batch": (lambda s, x, h: sum(h.chunk(x.shape[0], -1)), r"chunk: the step depends on the batch size"),
+    "rolled by the batch": (lambda s, x, h: h.roll(x.shape[0], -1), r"roll: the step depends on the batch size"),
+    "caught": (lambda s, x, h: caught(lambda: x.shape[0] > 64, h), f"{BATCH} it compares it"),
+    "an error, caught": (lambda s, x, h: caught(lambda: h.view(64, -1), h), r"catches RuntimeError: shape"),
+    "requires_grad": (lambda s, x, h: h if h.requires_grad else -h, r"Tensor.requires_grad: .*wants a gradient"),
+    "grad_fn": (lambda s, x, h: h if (h * 2).grad_fn is None else -h, r"Tensor.grad_fn: .*how a tensor was computed"),
+    "is_leaf": (lambda s, x, h: h if h.is_leaf else -h, r"Tensor.is_leaf: .*how a tensor was computed"),
+    "retain_grad": (lambda s, x, h: (h * 2).retain_grad(), r"Tensor.retain_grad: .*watches a gradient"),
+    "register_hook": (lambda s, x, h: (h * 2).register_hook(print), r"Tensor.register_hook: .*watches a gradient"),
+    "strides": (lambda s, x, h: h if h.is_contiguous() else -h, r"Tensor.is_contiguous: .*looks at memory"),
     "rand": (lambda s, x, h: h * torch.rand_like(h), r"aten.rand_like draws random numbers"),
     "dropout": (lambda s, x, h: F.dropout(h, 0.5, training=True), r"draws random numbers"),
     "bernoulli": (lambda s, x, h: h * torch.bernoulli(h.sigmoid()), r"aten.bernoulli draws random numbers"),
@@ -558,7 +599,7 @@ REFUSALS = {
     "writes unseen": (writes_unseen, r"writes under torch.no_grad"),
     "writes detached": (writes_detached, r"no native form"),
     "out": (lambda s, x, h: torch.add(h, h, out=torch.empty_like(h)), r"writes to its arguments in a way"),
-    "memory": (lambda s, x, h: h.as_strided((len(h), H), (H, 1)), r"looks at memory"),
+    "memory": (lambda s, x, h: h.as_strided((h.shape[0], H), (H, 1)), r"looks at memory"),
     "an error": (lambda s, x, h: h @ s.narrow, r"cannot be traced: RuntimeError: mat1 and mat2.*h @ s.narrow"),
     "assigns": (lambda s, x, h: setattr(s, "kept", h), r"cannot be traced: CellError: .*assigns self.kept"),
     "wrong width": (lambda s, x, h: h[:, :2], r"cannot be traced: CellError: .*must return h as"),

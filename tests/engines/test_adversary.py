@@ -108,6 +108,19 @@ class ByMethod(Plain):
         return torch.tanh(self.total(x, h) * self.get("gain"))
 
 
+class ByBatch(Plain):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h)) if x.shape[0] > 64 else torch.sin(self.total(x, h))
+
+
+class ByHistory(Plain):
+    def step(self, x, h):
+        total = self.total(x, h)
+        if total.grad_fn is not None:
+            total.grad_fn.register_prehook(lambda grads: tuple(0.1 * grad for grad in grads))
+        return torch.tanh(total)
+
+
 def of(layer):
     return layer.slots[0].template
 
@@ -370,3 +383,27 @@ def test_inference_again_and_again_without_a_parameter(kind, dtype) -> None:
         expected = layer(x)[0]
     for _ in range(4):
         torch.testing.assert_close(layer(x)[0], expected)
+
+
+def results(layer, x):
+    """A layer's output, and the gradients of its parameters."""
+    output = layer(x)[0]
+    return [output, *torch.autograd.grad(output.square().sum(), list(layer.parameters()))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (ByBatch, r"depends on the batch size: it compares it .*if x.shape\[0\] > 64"),
+        (ByHistory, r"Tensor.grad_fn: the step looks at how .*if total.grad_fn is not None"),
+    ],
+)
+def test_a_step_that_looks_beyond_values_is_given_to_the_loop(kind, why: str) -> None:
+    layer = ostinato.Recurrent(kind, 4, 5).double()
+    with pytest.warns(UserWarning, match=why):
+        layer(torch.randn(3, 8, 4, dtype=torch.float64))
+    for rows in (8, 128):
+        x = torch.randn(3, rows, 4, dtype=torch.float64)
+        got = results(layer, x)
+        with ostinato.engine("loop"):
+            torch.testing.assert_close(got, results(layer, x))

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ostinato.compiler import aten_rules
+from ostinato.compiler.escapes import Escapes
 from ostinato.compiler.graph import Node
-from ostinato.compiler.lines import Escapes, locate
+from ostinato.compiler.lines import locate
 from ostinato.compiler.refusal import Refused
 from ostinato.compiler.rules_shape import FEW
 from ostinato.compiler.traced import Maker, Value
@@ -108,8 +109,10 @@ class Recorder(TorchDispatchMode):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """The block in which the step runs."""
-        with Escapes(), self:
+        escapes = Escapes(self._known, self.maker.rows)
+        with escapes, self:
             yield
+        escapes.settle()
 
     def argument(self, tensor: Tensor, value: Value, owner: str) -> None:
         """A tensor that is there before the step."""
@@ -276,6 +279,11 @@ class Recorder(TorchDispatchMode):
                 self.maker.source,
             )
         return self._read(handle)
+
+    def _known(self, tensor: Tensor) -> Value | None:
+        """What a tensor holds whose size is asked for."""
+        handle = self.handles.get(id(tensor))
+        return None if handle is None else self._read(handle)
 
     def _read(self, handle: Handle) -> Value:
         if handle.parent is None:
