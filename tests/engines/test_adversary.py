@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
+import enum
+import functools
 import gc
+import itertools
 import os
+import pathlib
 import sys
+import types
 import weakref
+from os import getenv
 
 import pytest
 import torch
-from torch import nn
+from torch import get_num_threads, nn
+from torch.distributions.transforms import AffineTransform
 
 import ostinato
 from ostinato.engines import known
@@ -108,6 +116,72 @@ class ByMethod(Plain):
         return torch.tanh(self.total(x, h) * self.get("gain"))
 
 
+def scaling(value):
+    return value * scaling.factor if hasattr(scaling, "factor") else value
+
+
+scaling.factor = 1.0
+
+
+@functools.singledispatch
+def dispatched(value):
+    return value
+
+
+factors = itertools.count(3)
+
+
+def dispatch_another():
+    factor = next(factors)
+    dispatched.register(torch.Tensor, lambda value: value * factor)
+
+
+@torch.no_grad()
+def wrapped(value):
+    return value * GAIN
+
+
+class Empty:
+    """Whose attributes come later."""
+
+
+space = types.ModuleType("space_of_the_user")
+space.factor = 1.0
+
+
+class Meta(type(Plain)):
+    factor = 1.0
+
+
+class Mode(enum.Enum):
+    ONLY = 1
+
+    def __init__(self, number):
+        self.factor = 1.0
+
+
+def from_class(self, total):
+    try:
+        return total * Empty.factor
+    except AttributeError:
+        return total
+
+
+def total_of(function, kind=Plain, **own):
+    """A cell whose step is tanh of ``function(self, total)``."""
+
+    class Made(kind):
+        def step(self, x, h):
+            return torch.tanh(function(self, self.total(x, h)))
+
+    return Made, own
+
+
+class ByMeta(Plain, metaclass=Meta):
+    def step(self, x, h):
+        return torch.tanh(self.total(x, h) * type(self).factor)
+
+
 class ByBatch(Plain):
     def step(self, x, h):
         return torch.tanh(self.total(x, h)) if x.shape[0] > 64 else torch.sin(self.total(x, h))
@@ -145,6 +219,68 @@ CHANGES = {
     "environment": (ByEnvironment, {}, lambda c, m: m.setenv("ADVERSARY", "3")),
     "default dtype": (ByDefaultDtype, {}, lambda c, m: torch.set_default_dtype(torch.float64)),
     "method of a table": (ByMethod, {"get": TABLE.get}, lambda c, m: m.setitem(TABLE, "gain", 3.0)),
+    "attribute of a function": (
+        *total_of(lambda self, total: scaling(total)),
+        lambda c, m: m.setattr(scaling, "factor", 3.0),
+    ),
+    "attribute of a function, gone": (
+        *total_of(lambda self, total: total * getattr(scaling, "factor", 3.0)),
+        lambda c, m: m.delattr(scaling, "factor"),
+    ),
+    "function behind a decorator": (
+        *total_of(lambda self, total: total + wrapped(total)),
+        lambda c, m: m.setitem(globals(), "GAIN", 0.1),
+    ),
+    "function by type": (
+        *total_of(lambda self, total: dispatched(total)),
+        lambda c, m: dispatch_another(),
+    ),
+    "attribute that a class gets": (
+        *total_of(lambda self, total: total * getattr(Empty, "factor", 1.0)),
+        lambda c, m: m.setattr(Empty, "factor", 3.0, raising=False),
+    ),
+    "attribute that a class has or not": (
+        *total_of(lambda self, total: total * 3 if hasattr(Empty, "factor") else total),
+        lambda c, m: m.setattr(Empty, "factor", 3.0, raising=False),
+    ),
+    "attribute that a class gets, tried": (
+        *total_of(from_class),
+        lambda c, m: m.setattr(Empty, "factor", 3.0, raising=False),
+    ),
+    "name that a module gets": (
+        *total_of(lambda self, total: total * getattr(space, "missing", 1.0)),
+        lambda c, m: m.setattr(space, "missing", 3.0, raising=False),
+    ),
+    "name of a module, as text": (
+        *total_of(lambda self, total: total * getattr(space, "factor")),  # noqa: B009
+        lambda c, m: m.setattr(space, "factor", 3.0),
+    ),
+    "name of a module, made up": (
+        *total_of(lambda self, total: total * getattr(space, f"fac{self.mode}"), mode="tor"),
+        lambda c, m: m.setattr(space, "factor", 3.0),
+    ),
+    "name of a module in an attribute": (
+        *total_of(lambda self, total: total * self.names["space"].factor, names={"space": space}),
+        lambda c, m: m.setattr(space, "factor", 3.0),
+    ),
+    "attribute of torch's object": (
+        *total_of(lambda self, total: self.transform(total), transform=AffineTransform(0.0, 1.0)),
+        lambda c, m: m.setattr(of(c).transform, "scale", 3.0),
+    ),
+    "metaclass": (ByMeta, {}, lambda c, m: m.setattr(Meta, "factor", 3.0)),
+    "member of an enumeration": (
+        *total_of(lambda self, total: total * self.mode.factor, mode=Mode.ONLY),
+        lambda c, m: m.setattr(Mode.ONLY, "factor", 3.0),
+    ),
+    "hook on all modules": (
+        WithModule,
+        {"act": nn.Linear(5, 5)},
+        lambda c, m: m.setitem(
+            nn.modules.module._global_forward_hooks,
+            -1,
+            lambda module, given, made: 2 * made if isinstance(module, nn.Linear) else None,
+        ),
+    ),
     "dropout": (Plain, {}, lambda c, m: setattr(c, "dropout", 1.0)),
     "batch_first": (Plain, {}, lambda c, m: setattr(c, "batch_first", True)),
     "parametrization": (
@@ -407,3 +543,87 @@ def test_a_step_that_looks_beyond_values_is_given_to_the_loop(kind, why: str) ->
         got = results(layer, x)
         with ostinato.engine("loop"):
             torch.testing.assert_close(got, results(layer, x))
+
+
+HOOKS = {
+    "backward": lambda m: m.register_full_backward_hook(lambda m, given, made: tuple(0.5 * g for g in given)),
+    "backward before": lambda m: m.register_full_backward_pre_hook(lambda m, made: tuple(0.5 * g for g in made)),
+    "forward": lambda m: m.register_forward_hook(lambda m, given, made: 2 * made),
+    "forward before": lambda m: m.register_forward_pre_hook(lambda m, given: (2 * given[0],)),
+}
+
+
+@pytest.mark.parametrize("name", HOOKS)
+@pytest.mark.filterwarnings("ignore:.*runs step by step")
+def test_a_hook_on_a_module_of_the_cell_is_felt_at_once(name: str) -> None:
+    layer, x = ostinato.Recurrent(WithModule, 4, 5, act=nn.Linear(5, 5)).double(), torch.randn(3, 2, 4).double()
+    for _ in range(3):
+        before = results(layer, x)
+    hook = HOOKS[name](layer.act_l0)
+    got = results(layer, x)
+    with ostinato.engine("loop"):
+        torch.testing.assert_close(got, results(layer, x))
+    assert not all(torch.allclose(one, two) for one, two in zip(got, before, strict=True))
+    hook.remove()
+    torch.testing.assert_close(results(layer, x), before)
+    assert layer.choice().engine == "native"
+
+
+LOG: list[int] = []
+
+
+class Deque(collections.deque):
+    """A class of the user's whose content is no attribute."""
+
+
+def from_file():
+    with open(__file__) as file:
+        return len(file.read(1))
+
+
+SURROUNDINGS = {
+    "function of os": (lambda self, total: total * float(getenv("NONE", "1")), r"os.getenv reads .*float\(getenv"),
+    "function of torch": (lambda self, total: total * get_num_threads(), r"torch.get_num_threads reads .*get_num_t"),
+    "precision": (
+        lambda self, total: total * len(torch.get_float32_matmul_precision()),
+        r"torch.get_float32_matmul_precision reads what cannot be watched",
+    ),
+    "backends": (lambda self, total: total * (1 + torch.backends.cudnn.benchmark), r"torch.backends reads"),
+    "gradients on": (lambda self, total: total * (1 + torch.is_grad_enabled()), r"torch.is_grad_enabled reads"),
+    "file": (lambda self, total: total * from_file(), r"open\(\) reads .*with open\("),
+    "path": (lambda self, total: total * pathlib.Path("/").exists(), r"pathlib.Path reads .*pathlib.Path\("),
+    "list that grows": (lambda self, total: (LOG.append(1), total)[1], r"the step changes .*LOG, .*LOG.append"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SURROUNDINGS)
+def test_what_is_read_or_changed_outside_the_program_is_refused_with_its_line(name: str) -> None:
+    function, why = SURROUNDINGS[name]
+    layer = ostinato.Recurrent(total_of(function)[0], 4, 5)
+    with pytest.warns(UserWarning, match=why):
+        layer(torch.randn(2, 3, 4))
+
+
+@pytest.mark.parametrize("content", [Deque([1.0]), type("Bytes", (bytearray,), {})(b"1")], ids=["deque", "bytes"])
+def test_an_object_whose_content_is_no_attribute_is_refused(content) -> None:
+    kind, own = total_of(lambda self, total: total * float(self.content[0]), content=content)
+    with pytest.warns(UserWarning, match="self.content: an object of type .* can change without showing it"):
+        ostinato.Recurrent(kind, 4, 5, **own)(torch.randn(2, 3, 4))
+
+
+def test_an_array_of_a_class_of_the_users_is_refused() -> None:
+    numpy = pytest.importorskip("numpy")
+    own = numpy.ones(1).view(type("Array", (numpy.ndarray,), {}))
+    test_an_object_whose_content_is_no_attribute_is_refused(own)
+
+
+def test_check_names_a_list_that_grows() -> None:
+    class Growing(Plain):
+        def step(self, x, h):
+            LOG.append(1)
+            return torch.tanh(self.total(x, h))
+
+    report = ostinato.check(Growing)
+    assert not report["pure"].ok
+    assert "LOG" in report["pure"].text
+    assert "LOG.append(1)" in report["pure"].text

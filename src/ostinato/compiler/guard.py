@@ -11,12 +11,14 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
+from ostinato.compiler.lines import line_of
 from ostinato.compiler.reached import MISSING, Reach, submodules
 from ostinato.compiler.refusal import Refused
 from ostinato.compiler.watched import Naming, Picture, freeze, text
@@ -28,10 +30,17 @@ INTERNAL = frozenset(vars(nn.Module())) - {"training"} | {"_frozen"}
 UNCHANGING = (property, classmethod, staticmethod)
 """What is the same as long as it is the same object; the functions in it are watched by themselves."""
 
+STATE = "return what must be kept as a state, or look at values with ostinato.record"
+
 PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), torch.dtype))
 """Values that cannot be changed, whoever holds them."""
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Functions that torch calls with a module."""
+
+ON_ALL = tuple(vars(nn.modules.module)[f"_global{name}"] for name in HOOKS)
+"""Those it calls with every module."""
+
 VERSIONS = f"ostinato {__version__}, torch {torch.__version__}, python {sys.version_info[:2]}"
 
 
@@ -44,12 +53,14 @@ class Guard:
         holds: ``holds(cell)``, whether another bound cell (or this one, later) is the same to a step.
         tensors: ``tensors(cell)``, the cell's tensors by path, as :func:`tensors_of` has them.
         content: what the key is a hash of, ``what=value`` each.
+        codes: of the functions that the step can reach.
     """
 
     key: str
     holds: Callable[[Cell], bool]
     tensors: Callable[[Cell], dict[str, Tensor]]
     content: frozenset[str]
+    codes: tuple[CodeType, ...]
 
     @classmethod
     def of(cls, cell: Cell) -> Guard:
@@ -64,10 +75,35 @@ class Guard:
         check.default_dtype()
         for path, module in modules:
             _module(check, reach, path, module)
+        if len(modules) > 1:
+            check.hooks_on_all()
         reach.walk()
         for read in reach.reads.values():
             check.read(read.label, read.holder, read.name, read.item, read.value, read.picture)
-        return cls(check.key(), check.function(), check.tensors(), frozenset(check.content))
+        for kind in reach.classes:
+            check.count(f"{check.constant(kind)}.__dict__", vars(kind))
+        for outer in reach.modules:
+            check.count(check.constant(vars(outer)), vars(outer))
+        codes = tuple(function.__code__ for function in reach.codes.values())
+        return cls(check.key(), check.function(), check.tensors(), frozenset(check.content), codes)
+
+    def change(self, cell: Cell) -> Refused | None:
+        """After the cell's step has run: the refusal, if the step itself has changed what it reads."""
+        if self.holds(cell):
+            return None
+        try:
+            labels = changed(self.content, Guard.of(cell).content)
+        except Refused as refused:
+            return refused
+        if not labels:
+            return None
+        lines = (line_of(code, labels[0].rpartition(".")[2]) for code in self.codes)
+        return Refused(f"the step changes {labels[0]}, which it reads; {STATE}", next((n for n in lines if n), ""))
+
+
+def changed(before: frozenset[str], now: frozenset[str]) -> list[str]:
+    """What is not the same in the contents of two guards."""
+    return sorted({line.partition("=")[0] for line in now ^ before})
 
 
 def tensors_of(cell: nn.Module) -> dict[str, Tensor]:
@@ -83,15 +119,17 @@ def tensors_of(cell: nn.Module) -> dict[str, Tensor]:
 def _module(check: _Check, reach: Reach, path: str, module: nn.Module) -> None:
     """One module's class, attributes and tensors."""
     own, at = vars(module), check.module(path, module)
+    if path:
+        check.hooks(f"self.{path}", f"d{at}", own, reach)
     for name, value in own.items():
-        if name in HOOKS and path:
-            check.hooks(f"self.{path}{name}", f"d{at}[{name!r}]", value, reach)
-        elif name in INTERNAL:
+        if name in INTERNAL:
             continue
-        elif isinstance(value, Tensor):
+        if isinstance(value, Tensor):
             check.tensor(path + name, f"d{at}[{name!r}]", value)
         else:
             check.attribute(f"self.{path}{name}", f"d{at}[{name!r}]", value, reach)
+            if isinstance(value, str):
+                reach.texts.add(value)
     for kind, short in (("_parameters", "p"), ("_buffers", "b")):
         for name, value in own[kind].items():
             check.tensor(path + name, f"{short}{at}[{name!r}]", value)
@@ -103,7 +141,7 @@ class _Check:
     def __init__(self, naming: Naming) -> None:
         self.naming = naming
         self.lines: list[str] = []
-        self.constants: dict[str, Any] = {"same": same, "freeze": _picture, "MISSING": MISSING}
+        self.constants: dict[str, Any] = {"same": same, "freeze": _picture}
         self.names: dict[int, str] = {}
         self.content: list[str] = []
         self.paths: dict[str, str] = {}
@@ -161,12 +199,25 @@ class _Check:
             self.content.append(f"{path} is {self.first[id(value)]}")
         self.first.setdefault(id(value), place)
 
-    def hooks(self, label: str, place: str, value: Mapping[int, Any], reach: Reach) -> None:
+    def hooks(self, label: str, place: str, own: Mapping[str, Any], reach: Reach) -> None:
         """The functions that are called with a submodule; what they are kept under differs by process."""
-        if value:
-            self.attribute(label, f"list({place}.values())", list(value.values()), reach)
-        else:
-            self.unless(place)
+        for name in HOOKS:
+            if own[name]:
+                values = f"list({place}[{name!r}].values())"
+                self.attribute(f"{label}{name}", values, list(own[name].values()), reach)
+        none = [f"{place}[{name!r}]" for name in HOOKS if not own[name]]
+        if none:
+            self.unless(" or ".join(none))
+
+    def hooks_on_all(self) -> None:
+        """Functions that are called with every module: a step that calls one is then the loop's."""
+        places = " or ".join(map(self.constant, ON_ALL))
+        self.content.append(f"hooks on all modules {any(ON_ALL)}")
+        self.unless(f"not ({places})" if any(ON_ALL) else places)
+
+    def count(self, place: str, own: Mapping[str, Any]) -> None:
+        """How many names a class or a module has: one more may be one that was looked for in vain."""
+        self.unless(f"len({place}) != {len(own)}")
 
     def attribute(self, label: str, place: str, value: Any, reach: Reach) -> None:
         try:
@@ -192,11 +243,13 @@ class _Check:
         self.content.append(f"{label}={text(picture, self.naming)}")
         if not isinstance(picture, tuple) or isinstance(value, UNCHANGING) or picture[0] == "is":
             self.unless(f"{place} is not {self.constant(value)}")
+        elif value is None or isinstance(value, bool):
+            self.unless(f"{place} is not {value}")
         elif picture[0] == "=":
             kept = self.constant(value)
             self.lines.append(f"v = {place}")
             self.unless(f"v is not {kept} and not same(v, {kept})")
-        elif value == () and type(value) is tuple:
+        elif type(value) is tuple and not value:
             self.unless(f"{place} != ()")
         elif _never_changes(value):
             self.lines.append(f"v = {place}")
@@ -209,10 +262,7 @@ class _Check:
 
     def function(self) -> Callable[[Cell], bool]:
         body = "\n        ".join([*self.lines, "return True"])
-        source = (
-            f"def holds(c0):\n    try:\n        {body}\n"
-            "    except (KeyError, AttributeError, ValueError, TypeError):\n        return False\n"
-        )
+        source = f"def holds(c0):\n    try:\n        {body}\n    except Exception:\n        return False\n"
         return self._compiled(source, "holds")
 
     def tensors(self) -> Callable[[Cell], dict[str, Tensor]]:

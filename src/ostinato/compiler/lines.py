@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dis
 import linecache
 import os
 import sys
+from types import CodeType
 
 import torch
 
@@ -30,8 +32,24 @@ def locate() -> tuple[str, str]:
         if code is APPLY:
             function = getattr(frame.f_locals.get("cls"), "__name__", "?")
         if not source and not code.co_filename.startswith(LIBRARIES):
-            text = linecache.getline(code.co_filename, frame.f_lineno).strip()
-            text = text if len(text) <= 60 else text[:59] + "…"
-            source = f"{os.path.basename(code.co_filename)}:{frame.f_lineno}: {text}".rstrip(": ")
+            source = _line(code.co_filename, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return source, function
+
+
+def line_of(code: CodeType, name: str) -> str:
+    """The first line of a function on which its code has a name."""
+    line = code.co_firstlineno
+    for instruction in dis.get_instructions(code):
+        if instruction.positions is not None and instruction.positions.lineno is not None:
+            line = instruction.positions.lineno
+        if instruction.argval == name and isinstance(instruction.argval, str):
+            return _line(code.co_filename, line)
+    inner = (line_of(c, name) for c in code.co_consts if isinstance(c, CodeType))
+    return next((found for found in inner if found), "")
+
+
+def _line(file: str, line: int) -> str:
+    text = linecache.getline(file, line).strip()
+    text = text if len(text) <= 60 else text[:59] + "…"
+    return f"{os.path.basename(file)}:{line}: {text}".rstrip(": ")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import dis
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
@@ -19,31 +19,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
+from ostinato.compiler.lines import line_of
+from ostinato.compiler.outside import ANYTHING, FILES, REFLECTION, refuse_outside
 from ostinato.compiler.refusal import Refused
-from ostinato.compiler.watched import BUFFER, Naming, Picture, freeze, is_library
+from ostinato.compiler.watched import BUFFER, Itself, Naming, Picture, freeze, is_library
 
 MISSING = object()
-ANYTHING = frozenset(("globals", "eval", "exec", "__import__"))
-"""Builtins that read what no name in the code tells."""
-
-OUTSIDE = {
-    "os": ("environ", "environb", "getenv", "getenvb"),
-    "sys": ("modules", "argv"),
-    "importlib": ("import_module",),
-    "random": (),
-    "time": (),
-    "torch": (
-        "are_deterministic_algorithms_enabled",
-        "get_num_threads",
-        "get_rng_state",
-        "initial_seed",
-        "is_inference_mode_enabled",
-    ),
-}
-"""What a program's surroundings are read by: names of a module, or all of them."""
-
-Put = Callable[[str, dict[str, Any], str, Any], None]
-
 _UNREAD = (
     "init new init_subclass repr str setattr delattr del setstate getstate reduce reduce_ex deepcopy copy "
     "class_getitem format sizeof dir hash"
@@ -56,9 +37,16 @@ SILENT = frozenset(("CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL", "RES
 
 @dataclass
 class Names:
-    """What a function's code names: chains such as ``("torch", "tanh")`` from a global on, attributes, imports."""
+    """What a function's code names: chains such as ``("torch", "tanh")`` from a global on, attributes, imports.
+
+    Attributes:
+        values: chains of which the code takes no attribute.
+        texts: strings that could be names.
+    """
 
     chains: set[tuple[str, ...]] = field(default_factory=set)
+    values: set[tuple[str, ...]] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
     imports: set[str] = field(default_factory=set)
 
@@ -71,9 +59,12 @@ def names_of(code: CodeType) -> Names:
     while codes:
         current = codes.pop()
         codes += [c for c in current.co_consts if isinstance(c, CodeType)]
+        names.texts |= {c for c in current.co_consts if isinstance(c, str) and c.isidentifier()}
         chain: tuple[str, ...] = ()
         for instruction in dis.get_instructions(current):
             op, name = instruction.opname, instruction.argval
+            if chain and op not in SILENT and op not in ("LOAD_ATTR", "LOAD_METHOD"):
+                names.values.add(chain)
             if op in ("LOAD_GLOBAL", "LOAD_NAME"):
                 chain = (name,)
                 names.chains.add(chain)
@@ -118,7 +109,9 @@ class Reach:
         self.codes: dict[int, FunctionType] = {}
         self.functions: list[FunctionType] = []
         self.classes: dict[type, bool] = {}
+        self.modules: list[ModuleType] = []
         self.attributes: set[str] = {"step", "forward"}
+        self.texts: set[str] = set()
         self.dynamic = False
         self.roots = {type(m).__module__.partition(".")[0] for m in modules} - {"torch"}
         for module in modules:
@@ -131,25 +124,50 @@ class Reach:
         return (module or "").partition(".")[0] in self.roots or not is_library(module)
 
     def found(self, value: Any) -> None:
-        """A function or a class that was read."""
+        """A function, a class or a module that was read."""
         if isinstance(value, FunctionType):
-            if id(value) not in self.codes and self.own(value.__globals__.get("__name__")):
+            if id(value) not in self.codes and self._is_read(value):
                 self.codes[id(value)] = value
                 self.functions.append(value)
+        elif isinstance(value, ModuleType):
+            if self.own(value.__name__) and not any(value is one for one in self.modules):
+                self.modules.append(value)
         elif isinstance(value, type) and value not in self.classes:
             self._class(value, of_module=issubclass(value, nn.Module))
+
+    def _is_read(self, function: FunctionType) -> bool:
+        """Whether a function is the user's, or a library's around one."""
+        return self.own(function.__globals__.get("__name__")) or "__wrapped__" in function.__dict__
 
     def walk(self) -> None:
         """Follow everything until nothing new is found."""
         known = -1
-        while known != len(self.reads) + len(self.classes) + len(self.attributes) + self.dynamic:
-            known = len(self.reads) + len(self.classes) + len(self.attributes) + self.dynamic
+        while known != (known := self._size()):
             while self.functions:
                 self._function(self.functions.pop())
+            if self.dynamic:
+                self.attributes |= self.texts
             for kind in list(self.classes):
                 self._attributes(kind)
+            for module in list(self.modules):
+                self._names(module)
+
+    def _size(self) -> int:
+        found = len(self.reads) + len(self.classes) + len(self.modules) + len(self.attributes)
+        return found + self.dynamic
+
+    def _names(self, module: ModuleType) -> None:
+        """Those names of a module that some function names, or all: which module it takes them of is not known."""
+        inner = vars(module)
+        for name, value in list(inner.items()):
+            if name in self.attributes:
+                self._read(f"{module.__name__}.{name}", inner, name, value, True)
+            elif self.dynamic and not name.startswith("__"):
+                self._read(f"{module.__name__}.{name}", inner, name, value, True, is_value=False, or_itself=True)
 
     def _class(self, kind: type, of_module: bool) -> None:
+        if type(kind) is not type:
+            self._class(type(kind), of_module)
         for base in kind.__mro__:
             if base not in (Cell, nn.Module, object) and self.own(base.__module__) and base not in self.classes:
                 self.classes[base] = of_module
@@ -172,7 +190,7 @@ class Reach:
                         self._read(f"{self.naming(lower)}.{name}", lower, name, value, False)
 
     def _function(self, function: FunctionType) -> None:
-        label = self.naming(function)
+        label, own = self.naming(function), self.own(function.__globals__.get("__name__"))
         self._read(f"{label}()", function, "__code__", function.__code__, False)
         for name in ("__defaults__", "__kwdefaults__"):
             self._read(f"{label}{name}", function, name, getattr(function, name), False)
@@ -182,48 +200,90 @@ class Reach:
             except ValueError:
                 continue
             if name != "__class__":
-                self._read(f"{label}.{name}", cell, "cell_contents", value, False)
+                self._read(f"{label}.{name}", cell, "cell_contents", value, False, or_itself=not own)
+        for name, value in function.__dict__.items():
+            self._read(f"{label}.{name}", function.__dict__, name, value, True, or_itself=True)
+        if not own:
+            return
         names = names_of(function.__code__)
         self.attributes |= names.attributes
+        self.texts |= names.texts
+        self.dynamic |= not REFLECTION.isdisjoint(names.attributes)
         space = function.__globals__
         for chain in sorted(names.chains):
-            self._chain(space, chain)
+            try:
+                self._chain(space, chain, chain in names.values)
+            except Refused as why:
+                raise Refused(why.why, why.source or line_of(function.__code__, chain[-1])) from None
         for name in names.imports:
-            self._modules_names(name, names.attributes)
+            try:
+                self._modules_names(name, names.attributes)
+            except Refused as why:
+                raise Refused(why.why, why.source or line_of(function.__code__, name)) from None
 
-    def _chain(self, space: dict[str, Any], chain: tuple[str, ...]) -> None:
-        """``module.helper`` from a global on, as far as modules and classes go."""
+    def _chain(self, space: dict[str, Any], chain: tuple[str, ...], is_value: bool) -> None:
+        """``module.helper`` from a global on, as far as modules, classes and functions go."""
         first, *rest = chain
         label = f"{self.naming(space)}.{first}"
+        self.dynamic |= first in REFLECTION
         if first not in space:
-            if hasattr(builtins, first) and not rest:
+            if not rest and hasattr(builtins, first):
                 if first in ANYTHING:
                     raise Refused(f"{first}() reads what cannot be watched; name it where the step reads it")
-                self.dynamic |= first in ("getattr", "vars")
-                self._read(label, space, first, MISSING, True)
+                if first in FILES:
+                    raise Refused(
+                        f"{first}() reads what cannot be watched; read it once, into an attribute of the cell"
+                    )
+            self._read(label, space, first, MISSING, True)
             return
         value = space[first]
-        self._read(label, space, first, value, True)
-        for name in rest:
+        self._read(label, space, first, value, True, is_value and not rest)
+        for n, name in enumerate(rest, 1):
+            if isinstance(value, type):
+                refuse_outside(value.__module__, {name})
+            if isinstance(value, FunctionType) and not hasattr(FunctionType, name):
+                self._read_or_missing(f"{self.naming(value)}.{name}", value.__dict__, name, True)
             if not isinstance(value, ModuleType):
                 return
-            _refuse_outside(value.__name__, {name})
-            inner = vars(value)
+            refuse_outside(value.__name__, {name})
+            module, inner = value.__name__, vars(value)
+            if self.own(module):
+                self._read_or_missing(f"{module}.{name}", inner, name, is_value and n == len(rest))
             if name not in inner:
                 return
-            module, value = value.__name__, inner[name]
-            if self.own(module):
-                self._read(f"{module}.{name}", inner, name, value, True)
+            value = inner[name]
+
+    def _read_or_missing(self, label: str, inner: dict[str, Any], name: str, is_value: bool) -> None:
+        if name not in inner and "__getattr__" in inner:
+            self._read(f"{label} by __getattr__", inner, "__getattr__", inner["__getattr__"], True)
+        self._read(label, inner, name, inner.get(name, MISSING), True, is_value)
 
     def _modules_names(self, module: str, attributes: set[str]) -> None:
         """A module imported within a function: whatever the function names of it."""
-        _refuse_outside(module, attributes)
+        refuse_outside(module, attributes)
         found = sys.modules.get(module)
         if found is not None and self.own(module):
             for name in attributes & vars(found).keys():
                 self._read(f"{module}.{name}", vars(found), name, vars(found)[name], True)
 
-    def _read(self, label: str, holder: Any, name: str, value: Any, item: bool) -> None:
+    def _read(
+        self,
+        label: str,
+        holder: Any,
+        name: str,
+        value: Any,
+        item: bool,
+        is_value: bool = True,
+        or_itself: bool = False,
+    ) -> None:
+        """Note what is read.
+
+        Args:
+            is_value: whether a module is more than what a name is taken of.
+            or_itself: what cannot be watched is watched for being the same object.
+        """
+        if isinstance(value, ModuleType) and is_value:
+            self.found(value)
         key = (id(holder), name)
         if key in self.reads:
             return
@@ -233,18 +293,17 @@ class Reach:
         if isinstance(value, CodeType):
             read.picture = value
             return
-        if isinstance(value, Tensor):
+        if isinstance(value, ModuleType):
+            read.picture = ("is", value)
+            return
+        if isinstance(value, Tensor) and not or_itself:
             raise Refused(f"{label} is a tensor outside the cell; {BUFFER}")
         try:
             read.picture = freeze(value, self.found)
         except Refused as why:
-            raise Refused(f"{label}: {why.why}") from None
-
-
-def _refuse_outside(module: str, names: Iterable[str]) -> None:
-    outside = OUTSIDE.get(module)
-    if outside is not None and (name := next((n for n in names if n in outside or not outside), None)) is not None:
-        raise Refused(f"{module}.{name} reads what cannot be watched; make it an attribute of the cell")
+            if not or_itself:
+                raise Refused(f"{label}: {why.why}") from None
+            read.picture = ("is", Itself(value), id(value))
 
 
 def submodules(cell: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell, check_step
 from ostinato.compiler.graph import Graph, Node
+from ostinato.compiler.guard import ON_ALL
 from ostinato.compiler.recorder import Recorder
 from ostinato.compiler.refusal import Refused
 from ostinato.compiler.traced import Maker, Value
@@ -44,6 +45,8 @@ def trace(cell: Cell, x_size: int, streams: Widths, constants: Widths, *, dtype:
     """
     if torch._C._is_any_autocast_enabled():
         raise Refused("autocast chooses the dtypes of a step anew")
+    if cell._modules and any(ON_ALL):
+        raise Refused("hooks on every module (torch.nn.modules.module.register_module_forward_hook) watch the step")
     call = _Call(cell, x_size, streams, constants, dtype)
     first, second = (call.graph(rows) for rows in call.batches())
     if not alike(first, second):

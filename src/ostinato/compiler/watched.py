@@ -26,6 +26,7 @@ from types import (
     MethodType,
     MethodWrapperType,
     ModuleType,
+    SimpleNamespace,
     WrapperDescriptorType,
 )
 from typing import Any
@@ -33,6 +34,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ostinato.compiler.outside import refuse_function
 from ostinato.compiler.refusal import Refused
 
 Picture = Any
@@ -72,6 +74,12 @@ NAMED = (
 BOUND = (BuiltinFunctionType, MethodWrapperType)
 """What may be a method of some object: ``table.get``."""
 
+FUNCTIONS = (BuiltinFunctionType, FunctionType, type)
+"""What may read a program's surroundings."""
+
+OF_A_MEMBER = frozenset(("_value_", "_name_", "_sort_order_", "__objclass__", "_hashable_values_"))
+"""What every member of an enumeration has."""
+
 PLAIN = (int, float, complex, str, bytes)
 """What a user's class may be a kind of, and be compared by."""
 
@@ -86,11 +94,22 @@ def freeze(value: Any, found: Found, seen: dict[int, int] | None = None) -> Pict
         Refused: a tensor, a module, or something that can change without showing it.
     """
     kind = type(value)
-    if kind in ATOMS or isinstance(value, enum.Enum):
+    if kind in ATOMS:
         return ("=", kind, repr(value) if kind in (float, complex) else value)
+    if isinstance(value, enum.Enum):
+        found(kind)
+        own = {n: v for n, v in vars(value).items() if n not in OF_A_MEMBER} if hasattr(value, "__dict__") else {}
+        same = ("=", kind, value)
+        return (
+            ("object", same, *(part for n, v in own.items() for part in (n, freeze(v, found, seen)))) if own else same
+        )
+    if isinstance(value, FUNCTIONS):
+        refuse_function(value)
     if isinstance(value, BOUND) and not isinstance(value.__self__, ModuleType | type | None):
         return ("method", value.__name__, *freeze((value.__self__,), found, seen))
     if isinstance(value, NAMED) or _generic(value):
+        if isinstance(value, ModuleType):
+            found(value)
         return ("is", value)
     if isinstance(value, type):
         found(value)
@@ -143,16 +162,55 @@ def _object(value: Any, found: Found, seen: dict[int, int]) -> Picture:
         return ("=", kind, repr(value))
     if is_library(kind.__module__):
         if kind.__module__.partition(".")[0] in ("torch", "dataclasses") and not hasattr(value, "__len__"):
-            return ("is", value)
+            return _of_torch(value, found, seen)
         raise Refused(f"an object of type {name} can change without showing it; {BUFFER}, or use plain numbers")
     found(kind)
     base = next((b for b in PLAIN if isinstance(value, b)), None)
+    if base is None and any(map(_holds, kind.__mro__)):
+        raise Refused(f"an object of type {name} can change without showing it; {BUFFER}, or use plain numbers")
     own: dict[str, Any] = {} if base is None else {base.__name__: base.__repr__(value)}
     slots = [n for c in kind.__mro__ for n in _names(getattr(c, "__slots__", ())) if hasattr(value, n)]
     if not hasattr(value, "__dict__") and not slots and not own:
         raise Refused(f"an object of type {name} can change without showing it; {BUFFER}, or use plain numbers")
     own |= {n: getattr(value, n) for n in slots if not n.startswith("__")} | dict(getattr(value, "__dict__", {}))
     return ("object", kind, *(part for n, v in own.items() for part in (n, freeze(v, found, seen))))
+
+
+def _of_torch(value: Any, found: Found, seen: dict[int, int]) -> Picture:
+    """An object of torch's, and what it has as attributes: by itself, where that cannot be watched."""
+    own = getattr(value, "__dict__", {})
+    if not own or type(value).__module__ in ("torch._ops", "dataclasses"):
+        return ("is", value)
+    parts: list[Picture] = []
+    for name, one in own.items():
+        try:
+            parts += [name, freeze(one, found, seen)]
+        except Refused:
+            parts += [name, ("is", Itself(one))]
+    return ("object", Itself(value), *parts)
+
+
+def _holds(kind: type) -> bool:
+    """Whether a class of a library, not written in Python, keeps something that no attribute shows: an array."""
+    own = vars(kind).get("__new__")
+    return (
+        kind not in (object, SimpleNamespace) and isinstance(own, BuiltinFunctionType) and is_library(kind.__module__)
+    )
+
+
+class Itself:
+    """An object in a picture that nothing but itself is equal to."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Itself) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def _names(slots: Any) -> tuple[str, ...]:
@@ -220,6 +278,9 @@ def text(picture: Picture, naming: Callable[[Any], str] | None = None) -> str:
 
 
 def _name(value: Any) -> str:
+    if isinstance(value, Itself):
+        kind = type(value.value)
+        return f"{kind.__module__}.{kind.__qualname__}"
     if isinstance(value, ModuleType):
         return value.__name__
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)

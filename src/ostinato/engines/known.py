@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from ostinato.cells.cell import Cell
 from ostinato.compiler import pipeline
-from ostinato.compiler.guard import Guard, tensors_of
+from ostinato.compiler.guard import Guard, changed, tensors_of
 from ostinato.compiler.refusal import Refused
 from ostinato.engines.compiled import Compiled
 from ostinato.engines.stand_ins import with_numbers
@@ -127,16 +127,21 @@ def _make(template: Cell, cell: Cell, signature: Signature) -> tuple[Holds, Resu
             seen.count, seen.content = seen.count + 1, guard.content
             while len(_by_text) >= TEXTS:
                 del _by_text[next(iter(_by_text))]
-            result = _by_text[key] = _build(cell, signature)
+            result = _build(cell, signature)
+            impure = guard.change(cell)
+            if impure is not None:
+                versions.append((_always, _plain(impure)))
+                return versions[-1]
+            _by_text[key] = result
         versions[KEPT - 1 :] = []
         versions.insert(0, (guard.holds, result))
         return versions[0]
 
 
 def _restless(before: frozenset[str], now: frozenset[str]) -> Refused:
-    changed = sorted({line.partition("=")[0] for line in now ^ before})
+    labels = ", ".join(changed(before, now)[:3]) or "what the step reads"
     return Refused(
-        f"{', '.join(changed[:3]) or 'what the step reads'} had {MOST} values so far, and each has to be compiled; "
+        f"{labels} had {MOST} values so far, and each has to be compiled; "
         "register what changes as a buffer, whose numbers are read at every call"
     )
 

@@ -112,6 +112,9 @@ def _make(cell: Cell, signature: Signature) -> Code:
             raise Refused(f"self.{name} is {tensor.dtype} and the input {signature.dtype}")
     widths = {name: (width, dtype) for name, width, dtype in signature.given}
     built = pipeline.build(cell, cell.input_size, widths, {}, False, hoist=PARAMS)
+    impure = guard.change(cell)
+    if impure is not None:
+        raise impure
     compiled = Compiled(built.program, built.times)
     try:
         code = Code(compiled, Kernel(built.program, signature.dtype).machine(False), guard.holds)

@@ -11,6 +11,8 @@ import torch
 
 from ostinato.cells import checks
 from ostinato.cells.cell import Cell
+from ostinato.compiler.guard import STATE, Guard
+from ostinato.compiler.refusal import Refused
 from ostinato.engines import purity
 from ostinato.engines.call import LayerCall
 from ostinato.errors import CellError, InvalidType
@@ -174,6 +176,10 @@ def _pure(lines: list[Line], cell: Cell, given: dict[str, Form]) -> bool:
             call = LayerCall((trial.cell,), (trial.cell.step,), x.unsqueeze(0), (states,), {}, keywords)
             try:
                 purity.check(call)
+                impure = _writes(trial.cell, call)
+                if impure is not None:
+                    lines.append(Line(name, False, str(impure).replace(f"; {STATE}", ""), STATE))
+                    return False
             except CellError as error:
                 what, _, way = str(error).partition("; ")
                 lines.append(Line(name, False, what.split(", but ")[-1], way))
@@ -183,6 +189,16 @@ def _pure(lines: list[Line], cell: Cell, given: dict[str, Form]) -> bool:
                 return False
         lines.append(Line(name, True, text))
     return True
+
+
+def _writes(cell: Cell, call: LayerCall) -> Refused | None:
+    """What a step that was run before changes outside of the cell, when it is run again."""
+    try:
+        guard = Guard.of(cell)
+    except Refused:  # what cannot be watched is another line's to say
+        return None
+    purity.check(call)
+    return guard.change(cell)
 
 
 @contextmanager

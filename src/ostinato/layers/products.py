@@ -146,7 +146,7 @@ def _name(func: Any) -> str:
 
 def _fits(mask: torch.Size, shape: torch.Size) -> bool:
     """Whether a mask broadcasts to a shape."""
-    return len(mask) <= len(shape) and all(m in (1, s) for m, s in zip(mask[::-1], shape[::-1], strict=False))
+    return len(mask) <= len(shape) and all(m in (s, 1) for m, s in zip(mask[::-1], shape[::-1], strict=False))
 
 
 def _each(function: Callable[[Tensor], Any], given: Any) -> Any:
