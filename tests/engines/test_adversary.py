@@ -13,6 +13,7 @@ import os
 import pathlib
 import sys
 import types
+import warnings
 import weakref
 from os import getenv
 
@@ -576,6 +577,17 @@ class Deque(collections.deque):
     """A class of the user's whose content is no attribute."""
 
 
+def doubled(value):
+    if value.shape[0] > 64:
+        return value * 2
+    return value
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    scripted = torch.jit.script(doubled)
+
+
 def from_file():
     with open(__file__) as file:
         return len(file.read(1))
@@ -592,6 +604,7 @@ SURROUNDINGS = {
     "gradients on": (lambda self, total: total * (1 + torch.is_grad_enabled()), r"torch.is_grad_enabled reads"),
     "file": (lambda self, total: total * from_file(), r"open\(\) reads .*with open\("),
     "path": (lambda self, total: total * pathlib.Path("/").exists(), r"pathlib.Path reads .*pathlib.Path\("),
+    "script": (lambda self, total: scripted(total), r"TorchScript that asks for sizes .*scripted\(total\)"),
     "list that grows": (lambda self, total: (LOG.append(1), total)[1], r"the step changes .*LOG, .*LOG.append"),
 }  # fmt: skip
 
@@ -615,6 +628,14 @@ def test_an_array_of_a_class_of_the_users_is_refused() -> None:
     numpy = pytest.importorskip("numpy")
     own = numpy.ones(1).view(type("Array", (numpy.ndarray,), {}))
     test_an_object_whose_content_is_no_attribute_is_refused(own)
+
+
+def test_a_module_of_torchscript_is_refused() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        act = torch.jit.script(nn.Tanh())
+    with pytest.warns(UserWarning, match="self.act is TorchScript, which nothing can watch"):
+        ostinato.Recurrent(WithModule, 4, 5, act=act)(torch.randn(2, 3, 4))
 
 
 def test_check_names_a_list_that_grows() -> None:

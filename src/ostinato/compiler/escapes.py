@@ -21,7 +21,7 @@ WATCHES = "watches a gradient; ostinato.functional.clip_gradient bounds one"
 LEARNS = "changes what wants a gradient"
 
 _METHODS = {
-    "tolist numpy __array__ __dlpack__": VALUES,
+    "tolist numpy __array__ __dlpack__ apply_ map_": VALUES,
     "data_ptr storage untyped_storage _typed_storage storage_offset stride is_contiguous is_set_to is_shared": MEMORY,
     "register_hook register_post_accumulate_grad_hook retain_grad": WATCHES,
     "requires_grad_": LEARNS,

@@ -74,6 +74,8 @@ class Guard:
         check = _Check(reach.naming)
         check.default_dtype()
         for path, module in modules:
+            if isinstance(module, torch.jit.ScriptModule):
+                raise Refused(f"self.{path[:-1]} is TorchScript, which nothing can watch; use the Python module")
             _module(check, reach, path, module)
         if len(modules) > 1:
             check.hooks_on_all()

@@ -80,6 +80,9 @@ FUNCTIONS = (BuiltinFunctionType, FunctionType, type)
 OF_A_MEMBER = frozenset(("_value_", "_name_", "_sort_order_", "__objclass__", "_hashable_values_"))
 """What every member of an enumeration has."""
 
+BRANCHES = ("prim::If", "prim::Loop", "aten::size", "aten::len", "aten::numel")
+"""What TorchScript can make depend on the batch size."""
+
 PLAIN = (int, float, complex, str, bytes)
 """What a user's class may be a kind of, and be compared by."""
 
@@ -178,6 +181,8 @@ def _object(value: Any, found: Found, seen: dict[int, int]) -> Picture:
 
 def _of_torch(value: Any, found: Found, seen: dict[int, int]) -> Picture:
     """An object of torch's, and what it has as attributes: by itself, where that cannot be watched."""
+    if isinstance(value, torch.jit.ScriptFunction) and any(op in str(value.inlined_graph) for op in BRANCHES):
+        raise Refused("TorchScript that asks for sizes or branches, which nothing can watch; use the Python function")
     own = getattr(value, "__dict__", {})
     if not own or type(value).__module__ in ("torch._ops", "dataclasses"):
         return ("is", value)
