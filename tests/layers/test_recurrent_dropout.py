@@ -136,42 +136,49 @@ def test_layer_matrix(pair, layers, bidirectional, form, steps, lengths, zoneout
     close(call(run, case, x, hx, steps, lengths)[:1], call(plain, case, x, hx, steps, lengths)[:1])
 
 
-def has_a_place(layer, x) -> bool:
-    """Whether the layer's step has where recurrent dropout acts; it says so if not."""
+def dropped_out(layer, x):
+    """The output of the loop, or None if the layer's step has no place where recurrent dropout acts; it says so."""
     try:
         with ostinato.engine("loop"):
-            layer(x)
+            return layer(x)[0]
     except errors.CellError as error:
         if "recurrent dropout has no" not in str(error):
             raise
-        return False
-    return True
+        return None
 
 
 @pytest.mark.parametrize("known", registry.everyone().values(), ids=lambda known: known.name)
 def test_every_cell_of_the_library(known) -> None:
-    """Loop and native agree on one of the forms; a cell that has no place for a form says so."""
+    """A cell that has no place for a form says so; with zoneout and resets, too, loop and native agree on one of both.
+
+    What zoneout and resets mean for every cell, tests/layers/test_zoneout.py holds against a reference.
+    """
     options = {"recurrent_dropout": 0.4, "dtype": torch.float64}
     layer = randomised(ostinato.Recurrent(known.cell, 3, 4, **options), 1)
     x = torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
-    there = {}
+    outputs = {}
     for form in FORMS_OF_DROPOUT:
         layer.recurrent_dropout_form = form
-        there[form] = has_a_place(layer, x)
+        outputs[form] = dropped_out(layer, x)
+    there = [form for form, output in outputs.items() if output is not None]
     steps = [vars(kind)["step"] for kind in known.cell.__mro__ if "step" in vars(kind)]
-    assert there["candidate"] == any("candidate" in step.__code__.co_names for step in steps)
-    if not any(there.values()):
-        return
-    layer.recurrent_dropout_form = "state" if there["state"] else "candidate"
+    assert ("candidate" in there) == any("candidate" in step.__code__.co_names for step in steps)
+    plain = dropped_out(layer.eval(), x)
+    assert not any(torch.allclose(outputs[form], plain) for form in there)
+    layer.train()
+    layer.zoneout = 0.3
+    if there:
+        layer.recurrent_dropout_form = there[0]
+    else:
+        layer.recurrent_dropout = 0.0
+    flags = torch.rand(4, 2) < 0.4
     results = []
     for engine in ("loop", "native"):
         torch.manual_seed(7)
         with ostinato.engine(engine):
-            output, state = layer(x)
+            output, state = layer(x, reset=flags)
         results.append([output, *as_tuple(state), *gradients((output, *as_tuple(state)), [x, *layer.parameters()])])
     close(*results, 1e-9)
-    dropped = results[0][0]
-    assert not torch.allclose(layer.eval()(x)[0], dropped)
 
 
 def test_masks_are_a_sequences_or_a_steps_with_the_right_odds() -> None:
