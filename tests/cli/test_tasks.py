@@ -1,4 +1,4 @@
-"""Every task from a small real file to figures and predictions, through the installed command."""
+"""Every task from a small real file to figures and predictions, by commands; one is the installed one."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def sentences(data, place):
     return path
 
 
-def test_tagging(ostinato, here, sentences):
-    code, out, err = ostinato("train", sentences.name, *TINY, "--out=tagger")
+def test_tagging(here, sentences):
+    code, out, err = here("train", sentences.name, *TINY, "--out=tagger")
     assert code == 0, err
     assert "few.conllu: task tag, since" in err
     assert "this model" in out
@@ -272,9 +272,9 @@ def test_an_ensemble_after_a_search(names, here):
     assert here("predict", "both", names)[0] == 0
 
 
-def test_comparing(names, ostinato):
+def test_comparing(names, here):
     arguments = ["--task=classify", "--cells=gru,rnn", "--seeds=2", "--match-parameters", *TINY, "--out=cells"]
-    code, out, err = ostinato("compare", names, *arguments)
+    code, out, err = here("compare", names, *arguments)
     assert code == 0, err
     assert re.search(r"rnn: hidden size \d+, [\d,]+ parameters \([+-]", err)
     assert re.search(r"gru +2 +8 +[\d,]+ +[\d.]+ ± [\d.]+", out)
