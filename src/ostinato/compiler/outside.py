@@ -80,7 +80,7 @@ def _functions(modules: int) -> dict[int, str]:
     found = {}
     for module, names in OUTSIDE.items():
         inner = vars(sys.modules[module]) if module in sys.modules else {}
-        for name in names or inner.keys():
+        for name in names or tuple(inner):
             value = inner.get(name)
             if isinstance(value, BuiltinFunctionType | FunctionType | type):
                 own = getattr(value, "__module__", None)

@@ -201,7 +201,7 @@ class Reach:
                 continue
             if name != "__class__":
                 self._read(f"{label}.{name}", cell, "cell_contents", value, False, or_itself=not own)
-        for name, value in function.__dict__.items():
+        for name, value in list(function.__dict__.items()):
             self._read(f"{label}.{name}", function.__dict__, name, value, True, or_itself=True)
         if not own:
             return
