@@ -148,6 +148,7 @@ class Empty:
 
 space = types.ModuleType("space_of_the_user")
 space.factor = 1.0
+sys.modules[space.__name__] = space
 
 
 class Meta(type(Plain)):
@@ -166,6 +167,12 @@ def from_class(self, total):
         return total * Empty.factor
     except AttributeError:
         return total
+
+
+def from_import(self, total):
+    import space_of_the_user
+
+    return total * getattr(space_of_the_user, "missing", 1.0)
 
 
 def total_of(function, kind=Plain, **own):
@@ -250,6 +257,10 @@ CHANGES = {
     ),
     "name that a module gets": (
         *total_of(lambda self, total: total * getattr(space, "missing", 1.0)),
+        lambda c, m: m.setattr(space, "missing", 3.0, raising=False),
+    ),
+    "name that an imported module gets": (
+        *total_of(from_import),
         lambda c, m: m.setattr(space, "missing", 3.0, raising=False),
     ),
     "name of a module, as text": (

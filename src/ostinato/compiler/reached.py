@@ -261,10 +261,8 @@ class Reach:
     def _modules_names(self, module: str, attributes: set[str]) -> None:
         """A module imported within a function: whatever the function names of it."""
         refuse_outside(module, attributes)
-        found = sys.modules.get(module)
-        if found is not None and self.own(module):
-            for name in attributes & vars(found).keys():
-                self._read(f"{module}.{name}", vars(found), name, vars(found)[name], True)
+        if module in sys.modules:
+            self.found(sys.modules[module])
 
     def _read(
         self,
