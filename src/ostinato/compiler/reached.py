@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
 from ostinato.compiler.lines import line_of
-from ostinato.compiler.outside import ANYTHING, FILES, REFLECTION, refuse_outside
+from ostinato.compiler.outside import ANYTHING, FILES, REFLECTION, refuse_function, refuse_outside
 from ostinato.compiler.refusal import Refused
 from ostinato.compiler.watched import BUFFER, Itself, Naming, Picture, freeze, is_library
 
@@ -125,6 +125,7 @@ class Reach:
 
     def found(self, value: Any) -> None:
         """A function, a class or a module that was read."""
+        refuse_function(value)
         if isinstance(value, FunctionType):
             if id(value) not in self.codes and self._is_read(value):
                 self.codes[id(value)] = value

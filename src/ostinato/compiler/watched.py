@@ -34,7 +34,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostinato.compiler.outside import refuse_function
 from ostinato.compiler.refusal import Refused
 
 Picture = Any
@@ -74,8 +73,8 @@ NAMED = (
 BOUND = (BuiltinFunctionType, MethodWrapperType)
 """What may be a method of some object: ``table.get``."""
 
-FUNCTIONS = (BuiltinFunctionType, FunctionType, type)
-"""What may read a program's surroundings."""
+FOUND = (BuiltinFunctionType, ModuleType)
+"""Those of them that may read a program's surroundings, or hold what is read."""
 
 OF_A_MEMBER = frozenset(("_value_", "_name_", "_sort_order_", "__objclass__", "_hashable_values_"))
 """What every member of an enumeration has."""
@@ -91,7 +90,7 @@ SITES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 
 
 def freeze(value: Any, found: Found, seen: dict[int, int] | None = None) -> Picture:
-    """A picture of a value; ``found`` is told of every function and class of the user's in it.
+    """A picture of a value; ``found`` is told of every function, class and module in it.
 
     Raises:
         Refused: a tensor, a module, or something that can change without showing it.
@@ -106,12 +105,10 @@ def freeze(value: Any, found: Found, seen: dict[int, int] | None = None) -> Pict
         return (
             ("object", same, *(part for n, v in own.items() for part in (n, freeze(v, found, seen)))) if own else same
         )
-    if isinstance(value, FUNCTIONS):
-        refuse_function(value)
     if isinstance(value, BOUND) and not isinstance(value.__self__, ModuleType | type | None):
         return ("method", value.__name__, *freeze((value.__self__,), found, seen))
     if isinstance(value, NAMED) or _generic(value):
-        if isinstance(value, ModuleType):
+        if isinstance(value, FOUND):
             found(value)
         return ("is", value)
     if isinstance(value, type):
