@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from itertools import product
 
 import pytest
 import torch
@@ -55,8 +56,11 @@ def expected(layer, x, weigh=None):
         return gradients(copy.deepcopy(layer), x, weigh)
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"batch_first": True}], ids=str)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*product(CELLS, [{}, {"batch_first": True}]), *product(("lstm", "rnn", "mgu"), [{"num_layers": 2}])],
+    ids=str,
+)
 def test_the_same_gradients(name, options):
     layer, x = make(name, **options)
     layer, x = layer.double(), x.double()
