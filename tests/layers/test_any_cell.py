@@ -73,11 +73,15 @@ def test_streams_and_constants(bidirectional: bool, with_speaker: bool, lengths:
     [*product(["loop", "native"], CELLS), *product(["auto"], [ostinato.RNNCell, ostinato.GRUCell, ostinato.LSTMCell])],
 )
 def test_derivatives_first_and_second(engine: str, cell) -> None:
-    layer = randomised(ostinato.Recurrent(cell, 3, 2, 2, bidirectional=True, dtype=torch.float64, engine=engine), 3)
+    layers = 1 if cell in (*OWN_CELLS[1:], ostinato.ChoGRUCell) else 2
+    options = {"bidirectional": True, "dtype": torch.float64, "engine": engine}
+    layer = randomised(ostinato.Recurrent(cell, 3, 2, layers, **options), 3)
     names = [name for name, _ in layer.named_parameters()]
     values = [p.detach().clone().requires_grad_() for p in layer.parameters()]
     x = torch.randn(3, 2, 3, dtype=torch.float64, requires_grad=True)
-    initial = [torch.randn(4, 2, s, dtype=torch.float64, requires_grad=True) for s in layer.state_shape.sizes[0]]
+    initial = [
+        torch.randn(2 * layers, 2, s, dtype=torch.float64, requires_grad=True) for s in layer.state_shape.sizes[0]
+    ]
 
     def run(x, *rest):
         hx = rest[: len(initial)]
