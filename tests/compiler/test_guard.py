@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -305,13 +306,15 @@ PROGRAM = """
 
 
 def test_a_key_is_the_same_in_every_process_and_another_for_other_code(tmp_path) -> None:
-    keys = []
-    for n, (factor, seed) in enumerate(((2, 1), (2, 2), (3, 1))):
-        path = tmp_path / f"program{n}.py"
-        path.write_text(("\n" * n) + textwrap.dedent(PROGRAM.format(factor=factor)))
-        environment = {"PYTHONHASHSEED": str(seed), "PATH": ""}
-        run = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True, env=environment)
-        keys.append(run.stdout.split())
+    paths, keys = [], []
+    for n, factor in enumerate((2, 2, 3)):
+        paths.append(str(tmp_path / f"program{n}.py"))
+        Path(paths[n]).write_text(("\n" * n) + textwrap.dedent(PROGRAM.format(factor=factor)))
+    code = "import runpy, sys\nfor path in sys.argv[1:]: runpy.run_path(path, run_name='__main__')"
+    for seed, programs in ((1, paths[:1]), (2, paths[1:])):
+        command, environment = [sys.executable, "-c", code, *programs], {"PYTHONHASHSEED": str(seed), "PATH": ""}
+        run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        keys += [line.split() for line in run.stdout.splitlines()]
     assert keys[0] == keys[1]
     assert keys[0][0] != keys[2][0]
     assert keys[0][1] == keys[2][1]
