@@ -143,5 +143,6 @@ def test_two_processes_at_once(folder: Path) -> None:
     done = [process.communicate(timeout=120) for process in running]
     assert [process.returncode for process in running] == [0, 0], done[0][1] + done[1][1]
     assert Kernel(own().program, torch.float64).machine(True).cached
-    assert len(entries(folder)) == 4, "forward with and without what is kept, backward, and what all kernels share"
+    made = "forward with and without what is kept, backward, a weight's product over all steps, what all kernels share"
+    assert len(entries(folder)) == 5, made
     assert not list(folder.glob("*.part"))
