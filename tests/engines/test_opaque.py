@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from itertools import product
+import warnings
 
 import pytest
 import torch
@@ -151,6 +152,29 @@ def test_native_by_name_that_cannot_run() -> None:
         compiled(x)
     layer = make(Sorted, num_layers=1)
     torch.testing.assert_close(torch.compile(layer, backend="eager")(x)[0], layer(x)[0])
+
+
+class SortedCell(ostinato.RNNCell):
+    """No native form."""
+
+    def step(self, x, h):
+        return super().step(x, h).sort(-1).values
+
+
+@pytest.mark.parametrize("cell", [ostinato.LSTMCell, ostinato.ChoGRUCell, SortedCell])
+@pytest.mark.parametrize("case", ["plain", "autocast", "bfloat16", "loop", "aten"])
+def test_one_graph_without_a_kernel(cell, case) -> None:
+    if case == "aten" and cell is not ostinato.LSTMCell:
+        pytest.skip("not torch's")
+    dtype = torch.bfloat16 if case == "bfloat16" else torch.float32
+    layer = make(cell, dtype=dtype, num_layers=1, engine=case if case in ("loop", "aten") else "auto")
+    x = torch.randn(3, 2, 4, dtype=dtype)
+    with warnings.catch_warnings(), torch.autocast("cpu", torch.bfloat16, enabled=case == "autocast"):
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(layer, fullgraph=True, backend="eager")(x)[0]
+        eager = layer(x)[0]
+    lower = case in ("autocast", "bfloat16")
+    torch.testing.assert_close(compiled, eager, rtol=0, atol=2e-2 if lower else 1e-5)
 
 
 RUN = """

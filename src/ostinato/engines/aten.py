@@ -13,6 +13,7 @@ from ostinato.cells.cell import Cell
 from ostinato.cells.library.elman import RNNCell
 from ostinato.cells.library.gru import GRUCell
 from ostinato.cells.library.lstm import LSTMCell
+from ostinato.engines import tracing
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.twice import Twice
 
@@ -53,7 +54,7 @@ def why_not(input: Tensor) -> str | None:
     """Why torch's operators cannot run this input now, or None if they can."""
     if input.dtype not in DTYPES:
         return f"torch's fused kernels do not take {input.dtype}"
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if tracing.transformed():
         return "torch's fused kernels have no rule for torch.func's transforms"
     if torch.autograd.forward_ad._current_level >= 0:
         return "torch's fused kernels have no forward-mode derivative"

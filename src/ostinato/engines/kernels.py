@@ -13,6 +13,7 @@ from ostinato.compiler import kernel as native
 from ostinato.compiler import reference
 from ostinato.compiler.cpu import jit, targets
 from ostinato.compiler.program import Gradients, Loop, Program, Ran
+from ostinato.engines import tracing
 
 
 class Kernel(Protocol):
@@ -98,6 +99,7 @@ def make_kernel(program: Program, dtype: torch.dtype) -> Kernel:
     return native.Kernel(program, dtype)
 
 
+@tracing.constant
 def why_not() -> str | None:
     """Why no kernel can be made on this machine, None if one can."""
     return jit.available() or targets.why_not()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ostinato.cells.cell import Cell
 from ostinato.compiler.guard import tensors_of
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import kernels, known, passes, trial
+from ostinato.engines import kernels, known, passes, tracing, trial
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.compiled import Compiled, Plan, plan_of
 from ostinato.engines.function import RunLayer, shaped
@@ -34,12 +34,14 @@ def why_not(input: Tensor) -> str | None:
 
 def why_not_now() -> str | None:
     """Why no kernel can run anything now: a transform, a trace or a mode that wants to see every operation."""
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if tracing.transformed():
         return "kernels have no rule for torch.func's transforms"
     if torch.autograd.forward_ad._current_level >= 0:
         return "kernels have no forward-mode derivative"
     if torch.is_autocast_enabled("cpu"):
         return "kernels run in one precision, and autocast mixes two"
+    if torch.compiler.is_dynamo_compiling():
+        return None  # dynamo makes no graph under what follows, and cannot ask for it
     if torch._C._len_torch_dispatch_stack():
         return "a mode watches every operation (a tracer, a counter), and cannot look into a kernel"
     if torch._C._get_tracing_state() is not None:

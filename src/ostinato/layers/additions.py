@@ -148,6 +148,11 @@ class Additions:
         return bool(self.keeps) or self.recurrent_dropout > 0
 
     @property
+    def acts(self) -> bool:
+        """Whether anything is added in either mode."""
+        return bool(self.keeps) or self.recurrent_dropout > 0 or self.clip_gradient is not None
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """All that says what acts."""
         return self.keeps, self.recurrent_dropout > 0, self.recurrent_dropout_form, self.clip_gradient

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from ostinato.cells import binding, checks, registry, weight_drop
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import aten, choose, kernels, known
+from ostinato.engines import aten, choose, kernels, known, tracing
 from ostinato.engines.compiled import Compiled
 from ostinato.errors import CellError
 from ostinato.layers import between, build, compiling, opaque, resets, running, shortcut, states
@@ -24,12 +24,6 @@ from ostinato.layers.running import Watch
 from ostinato.layers.sequences import last_step
 from ostinato.layers.states import Network, StateShape, suffix
 from ostinato.layers.streams import Streams, sort_streams
-
-
-def _constant(function: Any) -> Any:
-    """What torch.compiler.assume_constant_result does to a function, without importing torch._dynamo to do it."""
-    function._dynamo_marked_constant = True
-    return function
 
 
 class Recurrent(WithAdditions, between.WithConnections):
@@ -235,7 +229,7 @@ class Recurrent(WithAdditions, between.WithConnections):
         """What each place's step was compiled to, or why it was not; the places in the order of :attr:`slots`."""
         return compiling.compiled(self)
 
-    @_constant
+    @tracing.constant
     def programs(
         self,
         wants_grad: bool,
@@ -368,7 +362,7 @@ class Recurrent(WithAdditions, between.WithConnections):
         shape = self._shape
         return self._additions.acting(shape.names, shape.directions, self.training, reset, begins, grads)
 
-    @_constant
+    @tracing.constant
     def keywords(self, acts: tuple[Any, ...]) -> tuple[Keyword, ...]:
         """For torch.compile and export: the keywords of the steps besides their own."""
         acting = self.acting(*acts[:2])

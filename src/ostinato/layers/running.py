@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato.cells import binding
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import aten, choose, known, loop, native, purity
+from ostinato.engines import aten, choose, known, loop, native, purity, tracing
 from ostinato.engines.call import LayerCall, States, Step
 from ostinato.layers import between, compiling, masks
 from ostinato.layers.additions import Acting
@@ -39,7 +39,7 @@ def run(
         watch: makes a function to take the place of each step; the loop runs it.
         reset: the flags at which rows restart.
     """
-    if torch.compiler.is_dynamo_compiling() and (reset is not None or net._additions.given()):
+    if torch.compiler.is_dynamo_compiling() and (reset is not None or net._additions.acts):
         # Dynamo cannot make the class of an added step, nor look into a mode: the graph breaks around the call.
         return torch.compiler.disable(_run)(net, batch, network, given, watch, reset)
     return _run(net, batch, network, given, watch, reset)
@@ -50,8 +50,10 @@ def _run(
 ) -> tuple[Tensor, Network]:
     acting = net.acting(reset is not None)
     engine = "loop" if watch is not None or batch.data.shape[0] == 0 else net.choose(batch.data, acting).engine
-    if engine == "native" and torch.compiler.is_compiling() and not batch.packed:
+    if engine == "native" and net._engine == "auto" and torch.compiler.is_compiling() and not batch.packed:
         engine = "loop"  # the operator was tried, and there is no program for it: dynamo may trace the steps
+    if engine == "aten" and torch.compiler.is_dynamo_compiling() and tracing.one_graph():
+        engine = "loop"  # torch's kernels would break the graph
     if engine == "aten" and _fits_one_call(net, batch):
         return aten.run_stack(
             net._operator or "",

@@ -1,0 +1,31 @@
+"""What is asked while torch.compile traces, and answered by Python itself: dynamo takes the answer as a constant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def constant(function: Any) -> Any:
+    """What torch.compiler.assume_constant_result does to a function, without importing torch._dynamo to do it."""
+    function._dynamo_marked_constant = True
+    return function
+
+
+@constant
+def transformed() -> bool:
+    """Whether one of torch.func's transforms is at work. Dynamo guards them, and would not see from here that none is.
+
+    While it traces a transform it is in it itself.
+    """
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+@constant
+def one_graph() -> bool:
+    """Whether what dynamo traces now may have no break: fullgraph=True, or an export."""
+    from torch._dynamo.symbolic_convert import InstructionTranslator
+
+    now = InstructionTranslator.current_tx()
+    return bool(getattr(now, "one_graph", False) or getattr(now, "error_on_graph_break", False))
