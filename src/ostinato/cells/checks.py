@@ -114,7 +114,7 @@ def width(owner: str, name: str, value: Tensor, expected: int, rule: str) -> Non
 
 
 def shape(owner: str, name: str, value: Tensor, expected: tuple[int, ...], meaning: str) -> None:
-    if tuple(value.shape) != expected:
+    if value.shape != expected:
         raise InvalidShape(f"{owner}: {name} must be {expected}, {meaning}, got {tuple(value.shape)}")
 
 
