@@ -100,9 +100,92 @@ def test_a_changed_step_is_traced_anew() -> None:
     layer = make(Scaled, num_layers=1)
     compiled = torch.compile(layer, fullgraph=True, backend="eager")
     x = torch.randn(5, 3, 4, dtype=torch.float64)
-    for slope in (0.5, 0.25):
+    for slope in (0.5, 0.25, 0.75):
         layer.slots[0].template.slope = slope
         torch.testing.assert_close(compiled(x)[0], layer(x)[0])
+
+
+SIZES = [(5, 3), (6, 4), (7, 2), (3, 9)]
+
+
+class Counter:
+    """A backend that counts graphs."""
+
+    def __init__(self):
+        self.graphs = 0
+
+    def __call__(self, module, inputs):
+        self.graphs += 1
+        return module.forward
+
+
+def test_a_given_state_leaves_sizes_dynamic() -> None:
+    layer, counter = make(ostinato.LSTMCell, num_layers=1), Counter()
+    compiled = torch.compile(layer, fullgraph=True, backend=counter)
+    for steps, rows in SIZES:
+        x = torch.randn(steps, rows, 4, dtype=torch.float64)
+        hx = (torch.randn(1, rows, 5, dtype=torch.float64), torch.randn(1, rows, 5, dtype=torch.float64))
+        torch.testing.assert_close(compiled(x, hx)[0], layer(x, hx)[0])
+    assert counter.graphs == 2
+
+
+def test_sizes_marked_as_dynamic_with_a_given_state() -> None:
+    layer, counter = make(ostinato.ChoGRUCell, num_layers=1), Counter()
+    compiled = torch.compile(layer, fullgraph=True, backend=counter)
+    for steps, rows in SIZES[:2]:
+        x = torch.randn(steps, rows, 4, dtype=torch.float64)
+        hx = torch.randn(1, rows, 5, dtype=torch.float64)
+        for value, axis in ((x, 0), (x, 1), (hx, 1)):
+            torch._dynamo.mark_dynamic(value, axis)
+        torch.testing.assert_close(compiled(x, hx)[0], layer(x, hx)[0])
+    assert counter.graphs == 1
+
+
+def test_export_by_dynamo_with_a_given_state() -> None:
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = make(ostinato.ChoGRUCell, num_layers=1)
+
+        def forward(self, x, hx):
+            return self.rnn(x, hx)[0]
+
+    def example(steps, rows):
+        return torch.randn(steps, rows, 4, dtype=torch.float64), torch.randn(1, rows, 5, dtype=torch.float64)
+
+    model, (T, B) = Model(), (torch.export.Dim("T"), torch.export.Dim("B"))
+    shapes = ({0: T, 1: B}, {1: B})
+    program = torch.export.export(model, example(5, 3), dynamic_shapes=shapes, strict=True).module()
+    given = example(7, 2)
+    torch.testing.assert_close(program(*given), model(*given))
+
+
+@pytest.mark.parametrize("size", [(1, 3, 4), (1, 2, 5), (2, 3, 5), (3, 5)])
+def test_a_given_state_that_does_not_fit(size) -> None:
+    layer = make(ostinato.ChoGRUCell, num_layers=1)
+    x, hx = torch.randn(5, 3, 4, dtype=torch.float64), torch.randn(size, dtype=torch.float64)
+    for run in (layer, torch.compile(layer, backend="eager")):
+        with pytest.raises(
+            errors.InvalidShape, match=r"h_0 must be \(1, 3, 5\), for 1 layer × 1 direction and batch 3"
+        ):
+            run(x, hx)
+
+
+@pytest.mark.parametrize("given", ["x", "lengths", "hx", "streams"])
+def test_all_sizes_dynamic_from_the_first_call(given) -> None:
+    layer, counter = make(TimeGapCell if given == "streams" else ostinato.LSTMCell, num_layers=1), Counter()
+    compiled = torch.compile(layer, fullgraph=True, backend=counter, dynamic=True)
+    for steps, rows in SIZES:
+        x = torch.randn(steps, rows, 4, dtype=torch.float64)
+        state = torch.randn(1, rows, 5, dtype=torch.float64)
+        more = {
+            "x": {},
+            "lengths": {"lengths": torch.randint(1, steps + 1, (rows,))},
+            "hx": {"hx": (state, state)},
+            "streams": {"gap": torch.rand(steps, rows, 1, dtype=torch.float64), "speaker": state[0]},
+        }[given]
+        torch.testing.assert_close(compiled(x, **more)[0], layer(x, **more)[0])
+    assert counter.graphs == 1
 
 
 def test_learned_and_computed_initial_states() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -29,3 +30,34 @@ def one_graph() -> bool:
 
     now = InstructionTranslator.current_tx()
     return bool(getattr(now, "one_graph", False) or getattr(now, "error_on_graph_break", False))
+
+
+_fixed: list[ExitStack] = []
+
+
+@constant
+def fix_numbers() -> None:
+    """From here dynamo guards the value of every number it reads, until :func:`free_numbers` or the frame's end.
+
+    It takes a number that has changed for one that varies, and a program was made from its value.
+    """
+    from torch._dynamo import config
+    from torch._dynamo.symbolic_convert import InstructionTranslator
+
+    held = ExitStack()
+    held.enter_context(config.patch(specialize_float=True, specialize_int=True))
+    _fixed.append(held)
+    InstructionTranslator.current_tx().output.add_cleanup_hook(lambda: _end(held))
+
+
+@constant
+def free_numbers() -> None:
+    """The end of :func:`fix_numbers`."""
+    if _fixed:
+        _end(_fixed[-1])
+
+
+def _end(held: ExitStack) -> None:
+    if held in _fixed:
+        _fixed.remove(held)
+        held.close()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ostinato.cells.cell import Cell
-from ostinato.engines import known, native, operator
+from ostinato.engines import known, native, operator, tracing
 from ostinato.engines.choose import impossible
 from ostinato.errors import InvalidShape
 from ostinato.layers import between, masks, resets
@@ -48,12 +48,21 @@ def run(
         reset = resets.lay_out(
             layer, batch, flags, lambda: network if hx is None else layer._initial(valid, None, condition), counts
         )
+        traced = torch.compiler.is_dynamo_compiling()
+        if traced:
+            tracing.fix_numbers()
         acts = (reset is not None, torch.is_grad_enabled(), layer.training, layer._additions.key)
         wants_grad = torch.is_grad_enabled() and _wants_grad(layer, batch.data, network, given)
-        found = layer.programs(wants_grad, acts, known.kinds(given[0]), known.kinds(given[1]))
-        if not isinstance(found, str):
-            return _run(layer, batch, counts, network, given, found, layer.keywords(acts), reset)
-        against = found
+        found = layer.programs(wants_grad, acts, _kinds(given[0]), _kinds(given[1]))
+        done = None
+        if isinstance(found, str):
+            against = found
+        else:
+            done = _run(layer, batch, counts, network, given, found, layer.keywords(acts), reset)
+        if traced:
+            tracing.free_numbers()
+        if done is not None:
+            return done
     if layer.engine == "native":
         raise impossible("native", against)
     return None
@@ -89,6 +98,12 @@ def _run(
         count = len(flat) // len(cells)
         finals.append(tuple(tuple(made[d * count : (d + 1) * count]) for d in range(len(cells))))
     return batch.public(data), layer.state_shape.public(batch.public_states(layer.state_shape.join(finals)))
+
+
+def _kinds(values: Mapping[str, Tensor]) -> tuple[known.Kind, ...]:
+    """As :func:`known.kinds`, with plain numbers for widths that may vary: dynamo fixes what is written out."""
+    traced = torch.compiler.is_dynamo_compiling()
+    return tuple((n, int(f"{width}" if traced else width), dtype) for n, width, dtype in known.kinds(values))
 
 
 def _guard(cell: Cell, data: Tensor, states: tuple[Tensor, ...], given: list[dict[str, Tensor]]) -> None:
