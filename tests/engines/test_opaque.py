@@ -260,6 +260,20 @@ def test_one_graph_without_a_kernel(cell, case) -> None:
     torch.testing.assert_close(compiled, eager, rtol=0, atol=2e-2 if lower else 1e-5)
 
 
+@pytest.mark.parametrize("cell", [ostinato.ChoGRUCell, ostinato.LSTMCell])
+def test_transforms_inside_a_graph(cell) -> None:
+    layer = make(cell, num_layers=1)
+    own, x = dict(layer.named_parameters()), torch.randn(3, 2, 4, dtype=torch.float64)
+
+    def loss(parameters, row):
+        return torch.func.functional_call(layer, parameters, (row,))[0].sum()
+
+    by_row = torch.vmap(lambda row: layer(row)[0], in_dims=1, out_dims=1)
+    per_sample = torch.vmap(torch.func.grad(loss), in_dims=(None, 1))
+    for run in (by_row, lambda x: per_sample(own, x)):
+        torch.testing.assert_close(torch.compile(run, fullgraph=True, backend="eager")(x), run(x))
+
+
 RUN = """
 import sys, torch, ostinato
 for path in sys.argv[1:]:

@@ -18,6 +18,7 @@ from ostinato.engines.geometry import Geometry
 from ostinato.engines.rerun import RunChunks
 
 DTYPES = (torch.float32, torch.float64)
+TRANSFORMED = "kernels have no rule for torch.func's transforms"
 PLAIN = (Tensor, nn.Parameter)
 
 
@@ -35,7 +36,7 @@ def why_not(input: Tensor) -> str | None:
 def why_not_now() -> str | None:
     """Why no kernel can run anything now: a transform, a trace or a mode that wants to see every operation."""
     if tracing.transformed():
-        return "kernels have no rule for torch.func's transforms"
+        return TRANSFORMED
     if torch.autograd.forward_ad._current_level >= 0:
         return "kernels have no forward-mode derivative"
     if torch.is_autocast_enabled("cpu"):

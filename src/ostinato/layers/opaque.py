@@ -119,6 +119,8 @@ def _why_not(input: Tensor) -> str | None:
         return f"kernels take float32 and float64 on the CPU, and the input is {input.dtype} on {input.device}"
     if torch.is_autocast_enabled("cpu"):
         return "kernels run in one precision, and autocast mixes two"
+    if tracing.transformed():
+        return native.TRANSFORMED
     return None
 
 
