@@ -338,3 +338,40 @@ def test_warnings_module_is_left_as_it_was() -> None:
     before = list(warnings.filters)
     ostinato.LSTM(4, 5)(torch.randn(6, 3, 4))
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize("engine", ["auto", "loop", "native"])
+@pytest.mark.filterwarnings("error")
+def test_a_keyword_of_a_width_that_the_step_cannot_read(engine) -> None:
+    rnn, x = ostinato.Recurrent(TimeGapCell, 4, 5, engine=engine), torch.randn(7, 3, 4)
+    gap, speaker = torch.rand(7, 3, 1), torch.randn(3, 5)
+    for _ in range(2):  # the first call and a later one
+        with pytest.raises(
+            errors.InvalidShape, match=r"TimeGapCell: .* speaker must be 1 or 5 for .*, got 7 \(x has 4, h has 5\)"
+        ):
+            rnn(x, gap=gap, speaker=torch.randn(3, 7))
+        rnn(x, gap=gap, speaker=speaker)
+    with pytest.raises(errors.InvalidShape, match=r"widths they have, got gap 3, speaker 7"):
+        rnn(x, gap=torch.rand(7, 3, 3), speaker=torch.randn(3, 7))
+
+
+@pytest.mark.parametrize("engine", ["auto", "loop"])
+def test_a_keyword_of_a_width_that_a_streams_step_cannot_read(engine) -> None:
+    live = ostinato.stream(ostinato.Recurrent(TimeGapCell, 4, 5, engine=engine))
+    x, gap = torch.randn(1, 4), torch.rand(1, 1)
+    for _ in range(2):
+        with pytest.raises(errors.InvalidShape, match=r"speaker must be 1 or 5 for .*, got 7"):
+            live.step(x, gap=gap, speaker=torch.randn(1, 7))
+        live.step(x, gap=gap, speaker=torch.randn(1, 5))
+
+
+def test_what_a_step_raises_for_another_reason_stays() -> None:
+    class Strict(TimeGapCell):
+        def step(self, x, h, *, gap, speaker=None):
+            if gap.abs().max() > 1:
+                raise RuntimeError("gaps are below 1")
+            return super().step(x, h, gap=gap, speaker=speaker)
+
+    with pytest.raises(RuntimeError, match=r"gaps are below 1") as caught:
+        ostinato.Recurrent(Strict, 4, 5)(torch.randn(7, 3, 4), gap=torch.full((7, 3, 1), 2.0))
+    assert not isinstance(caught.value, errors.InvalidShape)

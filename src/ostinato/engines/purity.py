@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
+from ostinato.engines import widths
 from ostinato.engines.call import LayerCall, States
 from ostinato.errors import CellError
 
@@ -43,6 +44,7 @@ def check(call: LayerCall) -> bool:
             except CellError:
                 raise
             except Exception as error:
+                widths.blame(cell, first, active, given, error)
                 named = zip(("x", *cell.state_names, *given), (first, *active, *given.values()), strict=True)
                 shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in named)
                 error.add_note(f"This happened in {type(cell).__name__}.step, which was given {shapes}.")

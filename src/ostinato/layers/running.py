@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato.cells import binding
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import aten, choose, known, loop, native, purity, tracing
+from ostinato.engines import aten, choose, known, loop, native, purity, tracing, widths
 from ostinato.engines.call import LayerCall, States, Step
 from ostinato.layers import between, compiling, masks
 from ostinato.layers.additions import Acting
@@ -101,12 +101,29 @@ def _layer_by_layer(
         call = _layer_call(net, k, read, initial, given, batch, watch, acting, reset)
         if net.training not in net._pure_in:
             tried &= purity.check(call)
-        made, final = _run_layer(net, engine, call)
+        made, final = (_run_with_keywords if net._streams else _run_layer)(net, engine, call)
         data = between.join(net, k, data, made)
         finals.append(final)
     if tried:
         net._pure_in.add(net.training)
     return data, net._shape.join(finals)
+
+
+def _run_with_keywords(net: Recurrent, engine: str, call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
+    """A layer whose step fails for the width of a keyword says which."""
+    if torch.compiler.is_compiling():
+        return _run_layer(net, engine, call)
+    try:
+        return _run_layer(net, engine, call)
+    except RuntimeError as error:
+        _blame(call, error)
+        raise
+
+
+def _blame(call: LayerCall, error: Exception) -> None:
+    """InvalidShape if a keyword's width is what a step failed for."""
+    for cell, states in zip(call.cells, call.states, strict=True):
+        widths.blame(cell, call.input, states, {**call.streams, **call.constants}, error)
 
 
 def _run_layer(net: Recurrent, engine: str, call: LayerCall) -> tuple[Tensor, tuple[States, ...]]:
@@ -125,7 +142,10 @@ def _run_native(net: Recurrent, call: LayerCall) -> tuple[Tensor, tuple[States, 
     try:
         plan = native.plan(call)
     except Refused as refused:
-        if choose.asked(net._engine) == "native":
+        named = choose.asked(net._engine) == "native"
+        if net._streams and (named or not net.said_why):
+            _blame(call, refused)
+        if named:
             raise choose.impossible("native", f"{net.cell_type.__name__}.step: {refused}") from refused
         compiling.say_why(net, str(refused))
         return loop.run(call)

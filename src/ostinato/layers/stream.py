@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ostinato.cells import checks
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import choose, known, native, stepping
+from ostinato.engines import choose, known, native, stepping, widths
 from ostinato.errors import InvalidType, InvalidValue
 from ostinato.layers import between, states
 from ostinato.layers.recurrent import Recurrent
@@ -222,7 +222,19 @@ class Stream:
             self._restart(streams.pop("reset"))
         given = self._constants | {name: self._keyword(name, value) for name, value in streams.items()}
         checks.stream_names(self._cell, self._known, given)
-        return self._frame(given)(x, given)
+        try:
+            return self._frame(given)(x, given)
+        except RuntimeError as error:
+            self._blame(given, error)
+            raise
+
+    def _blame(self, given: dict[str, Tensor], error: Exception) -> None:
+        """InvalidShape if a keyword's width is what a step failed for."""
+        layer = self.layer
+        for k, own_states in enumerate(self._states()):
+            (cell,) = layer.bind(k, layer.acting(grads=False))
+            own = {name: value for name, value in given.items() if name in cell.streams()}
+            widths.blame(cell, self._like.new_zeros(self.batch_size, cell.input_size), own_states, own, error)
 
     def _restart(self, flags: Any) -> None:
         """Let the rows with a flag begin again."""
