@@ -340,6 +340,15 @@ def test_warnings_module_is_left_as_it_was() -> None:
     assert warnings.filters == before
 
 
+@pytest.mark.parametrize("kind", ["GRU", "RNN"])
+@pytest.mark.parametrize("size", [0, 3, -1])
+def test_a_projection_where_there_is_none(kind, size) -> None:
+    with pytest.raises(ValueError, match="proj_size"):
+        getattr(nn, kind)(4, 5, proj_size=size)
+    with pytest.raises(errors.InvalidValue, match=rf"{kind} has no projection, .* got {size}"):
+        getattr(ostinato, kind)(4, 5, proj_size=size)
+
+
 @pytest.mark.parametrize("engine", ["auto", "loop", "native"])
 @pytest.mark.filterwarnings("error")
 def test_a_keyword_of_a_width_that_the_step_cannot_read(engine) -> None:

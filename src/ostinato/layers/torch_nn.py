@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from ostinato.cells.library.cho_gru import ChoGRUCell
 from ostinato.cells.library.elman import ElmanCell, RNNCell
 from ostinato.cells.library.gru import GRUCell
 from ostinato.cells.library.lstm import LSTMCell
+from ostinato.errors import InvalidValue
 from ostinato.layers.recurrent import Recurrent
 
 
@@ -64,6 +65,7 @@ class RNN(_TorchLayer):
         recurrent_init: Init = "uniform",
         **options: Any,
     ) -> None:
+        _refuse_projection(type(self).__name__, options)
         super().__init__(
             RNNCell,
             input_size,
@@ -123,6 +125,7 @@ class GRU(_TorchLayer):
         recurrent_init: Init = "uniform",
         **options: Any,
     ) -> None:
+        _refuse_projection(type(self).__name__, options)
         super().__init__(
             self.cell,
             input_size,
@@ -237,6 +240,14 @@ class Elman(Recurrent):
 
     def __init__(self, input_size: int, hidden_size: int | Sequence[int], num_layers: int = 1, **options: Any) -> None:
         super().__init__(ElmanCell, input_size, hidden_size, num_layers, **options)
+
+
+def _refuse_projection(name: str, options: Mapping[str, Any]) -> None:
+    """A program that asks for one catches torch.nn's exception."""
+    if "proj_size" in options:
+        raise InvalidValue(
+            f"{name} has no projection, which only LSTM has: proj_size must not be given, got {options['proj_size']!r}"
+        )
 
 
 def _given(**options: tuple[Any, Any]) -> dict[str, Any]:
