@@ -10,8 +10,10 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 from torch._inductor import config
 from torch.nn.functional import linear
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import ostinato
 from ostinato import errors
@@ -272,6 +274,16 @@ def test_transforms_inside_a_graph(cell) -> None:
     per_sample = torch.vmap(torch.func.grad(loss), in_dims=(None, 1))
     for run in (by_row, lambda x: per_sample(own, x)):
         torch.testing.assert_close(torch.compile(run, fullgraph=True, backend="eager")(x), run(x))
+
+
+def test_dynamo_looks_at_no_frame_of_the_compilers() -> None:
+    layer = make(NormalisedCell, num_layers=1)
+    compiled = torch.compile(layer, backend="eager")
+    counters["frames"].clear()
+    for steps in (4, 6):
+        packed = pack_padded_sequence(torch.randn(steps, 3, 4, dtype=torch.float64), [steps, 3, 2])
+        torch.testing.assert_close(compiled(packed)[0].data, layer(packed)[0].data)
+    assert counters["frames"]["total"] < 10
 
 
 RUN = """

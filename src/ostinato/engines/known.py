@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 from torch._C import _len_torch_function_stack
+from torch._C._dynamo.eval_frame import set_eval_frame
 from torch.overrides import _pop_mode, _push_mode
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -72,8 +73,12 @@ _seen: WeakKeyDictionary[Cell, dict[Signature, _Seen]] = WeakKeyDictionary()
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Whatever mode the caller is in (an export's tracer, a counter of operations) is none of the compiler's."""
+    """Whatever mode the caller is in (an export's tracer, a counter of operations) is none of the compiler's.
+
+    Nor does dynamo look at its frames, as under torch.compiler.disable, which would import the whole of torch._dynamo.
+    """
     modes: list[Any] = []
+    frames = set_eval_frame(None)
     try:
         with _disable_current_modes():
             while _len_torch_function_stack():
@@ -82,6 +87,7 @@ def undisturbed() -> Iterator[None]:
     finally:
         while modes:
             _push_mode(modes.pop())
+        set_eval_frame(frames)
 
 
 def find(template: Cell, cell: Cell, signature: Signature) -> Compiled:

@@ -280,6 +280,9 @@ class Recurrent(WithAdditions, between.WithConnections):
             done = opaque.run(self, input, hx, lengths, condition, streams)
             if done is not None:
                 return done
+            if isinstance(input, PackedSequence) and torch.compiler.is_dynamo_compiling():
+                # Its sizes are numbers that must be read: the graph breaks around the call, and not many times in it.
+                return torch.compiler.disable(self._run)(input, hx, lengths, condition, streams, None)[1:]
         elif hx is None and lengths is None and condition is None and not streams:
             return self._alone(input)
         _, output, state = self._run(input, hx, lengths, condition, streams, None)
