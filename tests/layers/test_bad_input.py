@@ -47,8 +47,6 @@ def test_proj_size(proj_size: int) -> None:
     for module in (nn, ostinato):
         with pytest.raises(ValueError, match=r"proj_size"):
             module.LSTM(4, 5, proj_size=proj_size)
-    with pytest.raises(TypeError):
-        ostinato.GRU(4, 5, proj_size=2)
 
 
 def test_dropout_with_one_layer_warns_at_the_callers_line() -> None:

@@ -61,7 +61,7 @@ def run(
             done = _run(layer, batch, counts, network, given, found, layer.keywords(acts), reset)
         if traced:
             tracing.free_numbers()
-        if done is not None:
+        if against is None:
             return done
     if layer.engine == "native":
         raise impossible("native", against)
