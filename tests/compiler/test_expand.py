@@ -44,6 +44,16 @@ def test_the_formula_is_the_operation(op: str, attrs: dict) -> None:
         torch.testing.assert_close(got, want, rtol=1e-13, atol=1e-15, equal_nan=True)
 
 
+def test_a_number_is_divided_in_the_dtype_of_the_rest() -> None:
+    """0.7 in single precision is below seven tenths: 0.7 // 0.1 would be another number."""
+    b = Builder()
+    h = b.input("state", "h", (3,), True)
+    graph = Graph({"h": h}, {"output": b.pointwise("floor_divide", b.const(0.7), h)})
+    x = torch.tensor([[0.7, 0.35, 0.1]], dtype=torch.float64)
+    for one in (graph, expand(graph)):
+        assert torch.equal(run(one, {"h": x})["output"], 0.7 // x)
+
+
 def test_a_row_of_infinities_is_no_nan_in_a_sum_of_exponentials() -> None:
     graph = graph_of("logsumexp", {}, 2)
     low = torch.full((1, 2), -float("inf"), dtype=torch.float64)

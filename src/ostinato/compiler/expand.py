@@ -58,10 +58,6 @@ def _clamp(m: Maths, x: Node, min: float | None = None, max: float | None = None
     return x if max is None else m("minimum", x, float(max))
 
 
-def _within(m: Maths, x: Node, limit: float) -> Node:
-    return m("and", m("ge", x, -limit), m("le", x, limit))
-
-
 def _softshrink(m: Maths, x: Node, lambd: float) -> Node:
     """What is not a number stays so."""
     low = m("where", m("lt", x, -lambd), m("add", x, lambd), m("mul", x, 0.0))
@@ -140,7 +136,7 @@ FORMULAS: dict[str, Callable[..., Node]] = {
     "mish": lambda m, x: m("mul", x, m("tanh", _softplus(m, x))),
     "logsigmoid": _logsigmoid,
     "clamp": _clamp,
-    "hardshrink": lambda m, x, lambd: m("where", _within(m, x, lambd), 0.0, x),
+    "hardshrink": lambda m, x, lambd: m("where", m.between(x, -lambd, lambd), 0.0, x),
     "softshrink": _softshrink,
     "power": lambda m, x, exponent: m("sqrt", x) if exponent == 0.5 else m("pow", x, exponent),
     "softmax": _softmax,

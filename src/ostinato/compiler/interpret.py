@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,11 +68,6 @@ def power(value: Tensor, exponent: float) -> Tensor:
     return torch.where(zero, 0.0, torch.where(zero, 1.0, value) ** exponent)
 
 
-def floor_divide(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """As ``torch.div`` does it, which has a derivative, of a number too."""
-    return torch.div(torch.as_tensor(a), b, rounding_mode="floor")
-
-
 COMPOSITE: dict[str, Callable[..., Tensor]] = {
     "softplus": F.softplus,
     "silu": F.silu,
@@ -92,7 +88,7 @@ COMPOSITE: dict[str, Callable[..., Tensor]] = {
     "cosh": torch.cosh,
     "erfc": torch.erfc,
     "exp2": torch.exp2,
-    "floor_divide": floor_divide,
+    "floor_divide": partial(torch.div, rounding_mode="floor"),
     "log2": torch.log2,
     "log10": torch.log10,
     "logit": torch.logit,
@@ -145,7 +141,7 @@ def evaluate(node: Node, inputs: tuple[Any, ...], rows: int, like: Tensor) -> An
     if op in POINTWISE:
         return _pointwise(POINTWISE[op], op, inputs, like)
     if op in COMPOSITE:
-        return COMPOSITE[op](*inputs, **dict(node.attrs))
+        return _pointwise(partial(COMPOSITE[op], **dict(node.attrs)), op, inputs, like)
     if op == "broadcast":
         value = inputs[0]
         if not isinstance(value, Tensor):
@@ -173,10 +169,12 @@ def evaluate(node: Node, inputs: tuple[Any, ...], rows: int, like: Tensor) -> An
     raise NotImplementedError(op)
 
 
+TENSORS = frozenset(("maximum", "minimum", "where", "pow", "remainder", "fmod", "floor_divide", "and", "or"))
+"""Operations that torch has no form of in which any value may be a number, or one that takes it in another dtype."""
+
+
 def _pointwise(function: Callable[..., Tensor], op: str, inputs: tuple[Any, ...], like: Tensor) -> Tensor:
-    if op in ("maximum", "minimum", "where", "pow", "remainder", "fmod", "and", "or") or not any(
-        isinstance(i, Tensor) for i in inputs
-    ):
+    if op in TENSORS or not any(isinstance(i, Tensor) for i in inputs):
         inputs = tuple(
             i
             if isinstance(i, Tensor)

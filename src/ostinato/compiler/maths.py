@@ -30,6 +30,10 @@ class Maths:
         assert isinstance(first, Node)
         return first
 
+    def between(self, value: Node, low: float, high: float) -> Node:
+        """Whether ``low ≤ value ≤ high``."""
+        return self("and", self("ge", value, low), self("le", value, high))
+
     def over_last(self, op: str, value: Node) -> Node:
         """A reduction over the last axis, at every element of it."""
         return self.build.broadcast(self.reduced(op, value), value.shape)

@@ -11,6 +11,7 @@ import builtins
 import dis
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
@@ -212,15 +213,11 @@ class Reach:
         self.dynamic |= not REFLECTION.isdisjoint(names.attributes)
         space = function.__globals__
         for chain in sorted(names.chains):
-            try:
+            with _on_line_of(function.__code__, chain[-1]):
                 self._chain(space, chain, chain in names.values)
-            except Refused as why:
-                raise Refused(why.why, why.source or line_of(function.__code__, chain[-1])) from None
         for name in names.imports:
-            try:
+            with _on_line_of(function.__code__, name):
                 self._modules_names(name, names.attributes)
-            except Refused as why:
-                raise Refused(why.why, why.source or line_of(function.__code__, name)) from None
 
     def _chain(self, space: dict[str, Any], chain: tuple[str, ...], is_value: bool) -> None:
         """``module.helper`` from a global on, as far as modules, classes and functions go."""
@@ -303,6 +300,15 @@ class Reach:
             if not or_itself:
                 raise Refused(f"{label}: {why.why}") from None
             read.picture = ("is", Itself(value), id(value))
+
+
+@contextmanager
+def _on_line_of(code: CodeType, name: str) -> Iterator[None]:
+    """A refusal within says the line on which a function's code has a name, if it says none yet."""
+    try:
+        yield
+    except Refused as why:
+        raise Refused(why.why, why.source or line_of(code, name)) from None
 
 
 def submodules(cell: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -196,17 +196,6 @@ def to_copy(m: Maker, v: Value, *, dtype: torch.dtype | None = None, device: Any
     raise m.refuse(f"computes in {dtype}, and the cell in {m.dtype}")
 
 
-def chain(*ops: tuple[str, float] | str) -> Rule:
-    """Elementwise operations one after another, each on the value and, where one is given, a number."""
-
-    def rule(m: Maker, v: Value) -> Value:
-        for op in ops:
-            v = m.point(op, v) if isinstance(op, str) else m.point(op[0], v, op[1])
-        return v
-
-    return rule
-
-
 UNARY = [
     "neg",
     "abs",

@@ -102,13 +102,12 @@ def _hardshrink(m: Maths, g: Node, x: Node, lambd: float) -> Node:
 
 
 def _softshrink(m: Maths, g: Node, x: Node, lambd: float) -> Node:
-    return m("where", m("and", m("ge", x, -lambd), m("le", x, lambd)), 0.0, g)
+    return m("where", m.between(x, -lambd, lambd), 0.0, g)
 
 
 def _logit(m: Maths, g: Node, x: Node, eps: float | None = None) -> Node:
     assert eps is None
-    inside = m("and", m("ge", x, 0.0), m("le", x, 1.0))
-    return m("where", inside, m("div", g, m("mul", x, m("sub", 1.0, x))), math.nan)
+    return m("where", m.between(x, 0.0, 1.0), m("div", g, m("mul", x, m("sub", 1.0, x))), math.nan)
 
 
 FUSED: dict[str, Callable[..., Node]] = {

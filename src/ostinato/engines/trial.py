@@ -93,13 +93,13 @@ def _gradients(values: Sequence[Tensor], weights: Sequence[Tensor], wanted: Sequ
 def _close(got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
     """Equal but for rounding, which grows with the largest number in play: what is nothing but the difference of large
     numbers, as the gradient through a norm of a single element, may be nothing but rounding."""
-    largest = max(map(_scale, expected), default=0.0)
-    for one, two in zip(got, expected, strict=True):
+    scales = [_scale(value) for value in expected]
+    for one, two, scale in zip(got, expected, scales, strict=True):
         if one.shape != two.shape:
             return False
         one, two = one.detach(), two.detach()
         relative = 1e-3 if two.dtype == torch.float32 else 1e-7
-        absolute = relative * min(max(_scale(two), largest * SMALL, 1e-6), 1.0)
+        absolute = relative * min(max(scale, max(scales) * SMALL, 1e-6), 1.0)
         near = bool(((one - two).abs() <= absolute).all())
         if not near and not torch.allclose(one, two, rtol=relative, atol=absolute, equal_nan=True):
             return False

@@ -150,7 +150,7 @@ class Additions:
     @property
     def acts(self) -> bool:
         """Whether anything is added in either mode."""
-        return bool(self.keeps) or self.recurrent_dropout > 0 or self.clip_gradient is not None
+        return self.draws or self.clip_gradient is not None
 
     @property
     def key(self) -> tuple[Any, ...]:
