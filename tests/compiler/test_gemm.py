@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ostinato.compiler import gemm
-from ostinato.compiler.cpu import linear
+from ostinato.compiler.cpu import linear, outer, targets
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_little_work_gives_the_same_on_any_number_of_threads(monkeypatch, narr
 def test_a_size_asked_for_again_is_made_the_same(monkeypatch, narrow) -> None:
     monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: narrow)
     left, right = torch.randn(300, 40), torch.randn(300, 33)
-    again = gemm.repeated(gemm.outer.Size(300, 40, 33, 40, 33), torch.float32)
+    again = gemm.repeated(outer.Size(300, 40, 33, 40, 33), torch.float32)
     assert again is not None
     out = torch.full((40, 33), torch.nan)
     again.run(left.data_ptr(), right.data_ptr(), out.data_ptr())
@@ -78,14 +78,35 @@ def test_a_size_asked_for_again_is_made_the_same(monkeypatch, narrow) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("columns", "inner"), [(40, 9), (9, 40), (24, 24), (40, 1)])
 def test_a_sum_over_rows_is_the_same_whichever_way(monkeypatch, columns, inner, dtype) -> None:
-    monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: False)
     left, right = torch.randn(70, columns, dtype=dtype), torch.randn(70, 2 * inner, dtype=dtype)[:, ::2]
     expected = torch.einsum("no,nk->ok", left.double(), right.double()).to(dtype)
-    for most in (2**20, 1):
-        monkeypatch.setattr(gemm, "MANY_ROWS", most)
+    monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: False)
+    monkeypatch.setattr(gemm, "SMALL", 0)
+    for weight, rows in ((2**19, 1), (0, 2**20), (0, 1)):
+        monkeypatch.setattr(gemm, "WEIGHT", weight)
+        monkeypatch.setattr(gemm, "ROWS", rows)
         found = gemm.over_rows(left, right)
         torch.testing.assert_close(found, expected)
         assert found.is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("family", "weight", "expected"), [("avx512", 40, True), ("avx512", 39, False), ("avx2", 40, False)]
+)
+def test_who_adds_up_a_weights_gradient(monkeypatch, family, weight, expected) -> None:
+    """10 elements of 4 bytes."""
+    monkeypatch.setattr(gemm, "mkl_is_narrow", lambda: False)
+    monkeypatch.setattr(gemm, "SMALL", 0)
+    monkeypatch.setattr(gemm, "WEIGHT", weight)
+    monkeypatch.setattr(gemm, "host", lambda: targets.named(family, "x86_64-unknown-linux-gnu"))
+    asked = []
+    original = outer.over_rows
+    monkeypatch.setattr(outer, "over_rows", lambda *a: asked.append(a) or original(*a))
+    left, right = torch.randn(70, 5), torch.randn(70, 2)
+    torch.testing.assert_close(gemm.over_rows(left, right), left.t() @ right)
+    assert bool(asked) == expected
+    assert (gemm.repeated(outer.Size(70, 5, 2, 5, 2), torch.float32) is not None) == expected
+    assert gemm.over_rows(left.bfloat16(), right.bfloat16()).dtype is torch.bfloat16
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def test_any_size(rows, columns, inner, dtype, seed) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_narrower_processors(family, dtype) -> None:
     with on(family, outer._function):
-        for rows, columns, inner in ((70, 13, 37), (1, 1, 1), (65, 6, 64), (70, 13, outer.COPIED + 5)):
-            left, right = torch.randn(rows, columns, dtype=dtype), torch.randn(rows, inner, dtype=dtype)
+        for rows, columns, inner, apart in ((70, 13, 37, 13), (1, 1, 1, 1), (65, 6, 64, 6), (70, 33, 90, 600)):
+            left, right = torch.randn(rows, apart, dtype=dtype)[:, :columns], torch.randn(rows, inner, dtype=dtype)
             close(outer.over_rows(left, right), left, right)
 
 
@@ -67,13 +67,13 @@ def test_the_same_bits_for_every_number_of_threads() -> None:
     assert all(torch.equal(found[0], other) for other in found)
 
 
-@pytest.mark.parametrize("inner", [outer.COPIED - 1, outer.COPIED, outer.COPIED + 70])
-@pytest.mark.parametrize("columns", [1, 5, 6, 12, 17])
-def test_columns_that_are_copied_first(columns, inner) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("columns", [1, 5, 6, 12, 17, outer.COPIED, outer.COPIED + 1, 2 * outer.COPIED + 9])
+def test_columns_that_are_copied_first(columns, dtype) -> None:
     """Nothing beside the columns of a full tile is read: what lies there is NaN, and behind the last row nothing."""
     torch.set_num_threads(2)
-    wide = torch.full((131, columns + 3), torch.nan)
-    left, right = wide[:, 1 : columns + 1], torch.randn(131, inner)
+    wide = torch.full((131, max(columns + 3, outer.APART // dtype.itemsize)), torch.nan, dtype=dtype)
+    left, right = wide[:, -columns - 1 : -1], torch.randn(131, 70, dtype=dtype)
     left.copy_(torch.randn(131, columns))
     close(outer.over_rows(left, right), left, right)
 

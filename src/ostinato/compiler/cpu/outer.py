@@ -1,8 +1,9 @@
 """The product of a weight's gradient, ``left.T @ right`` over the rows of all steps: one function for all sizes.
 
-Rows come in blocks that stay in a core's cache; of each, a tile of a few columns of ``left`` by a few vectors of
-``right`` is added up in registers, and then added to the result. So sums are taken in two levels, and a result does not
-depend on the number of threads, which split the columns of ``left``.
+Rows come in blocks that stay in a core's cache. Of each, a few vectors of ``right`` are put side by side, where they
+stay in the first cache, and go through all columns of ``left``, a few at a time: a tile of the result is added up in
+registers, and then added to the result. So sums are taken in two levels, and a result does not depend on the number of
+threads, which split the columns of ``left``.
 """
 
 from __future__ import annotations
@@ -20,17 +21,24 @@ from ostinato.compiler.cpu.targets import Target, host
 
 ADDRESSES = ("left", "right", "out")
 
-BLOCK = 64
-"""Rows of a block: of widths up to 650, no other number was faster throughout."""
+BLOCK = 48
+"""Rows of a block. More of them add to the result less often, and leave the first cache."""
 
 NARROW = (2, 1)
 """Columns of the tiles for what is left of a thread's columns when no more full tile fits."""
 
-COPIED = 200
-"""Columns of ``right`` from which a full tile's columns of a block are copied first, as they are read so often."""
+APART = 2048
+"""Bytes between the rows of ``left`` from which a block's columns are copied first: where they lie, those of a tile are
+in few sets of a cache."""
+
+COPIED = 252
+"""The most columns that are copied together."""
 
 NEAR = 8
-"""Elements that a row takes of the copy."""
+"""Elements that a row of a tile takes of the copy."""
+
+GROUP = BLOCK * NEAR + 16
+"""Elements that a tile's columns take. A line more than they are: else the tiles' would be in few sets, too."""
 
 
 def over_rows(left: Tensor, right: Tensor) -> Tensor:
@@ -76,11 +84,13 @@ def text(element: str, target: Target) -> str:
 
 
 @dataclass(frozen=True)
-class _Left:
-    """Where the columns of ``left`` of a tile begin, and how many elements lie between their rows."""
+class _Block:
+    """Rows from ``start`` on, ``count`` of them, and the columns of ``left`` from ``low`` to ``high``."""
 
-    rows: str
-    stride: str
+    start: str
+    count: str
+    low: str
+    high: str
 
 
 @dataclass(frozen=True)
@@ -98,82 +108,91 @@ class _Writer(alone.Writer):
         self.columns, self.vectors = (6, 4) if target.registers >= 32 else (4, 2)
 
     def module(self) -> str:
-        code = self.code
-        self.begin(ADDRESSES, Size._fields, BLOCK * NEAR)
-        low, high = self.share(self.words["columns"])
-        with code.loop("0", self.words["rows"], BLOCK) as start:
-            rest = code.let(f"sub i64 {self.words['rows']}, {start}")
-            count = code.intrinsic("llvm.smin.i64", "i64", ("i64", rest), ("i64", str(BLOCK)))
-            at = low
-            for columns in (self.columns, *NARROW):
-                left = code.let(f"sub i64 {high}, {at}")
-                beyond = code.let(f"urem i64 {left}, {columns}")
-                after = code.let(f"sub i64 {high}, {beyond}")
-                with code.loop(at, after, columns) as column:
-                    self._across(columns, column, start, count)
-                at = after
+        code, lanes, words = self.code, self.vector.lanes, self.words
+        wide = self.vectors * lanes
+        self.begin(ADDRESSES, Size._fields, BLOCK * wide + COPIED // self.columns * GROUP)
+        self.copy = self.at("%near", str(BLOCK * wide))
+        self.is_apart = code.let(f"icmp uge i64 {words['left_stride']}, {APART // self.vector.bytes}")
+        low, high = self.share(words["columns"])
+        most = code.let(f"sub i64 {high}, {low}")
+        most = code.let(f"select i1 {self.is_apart}, i64 {COPIED // self.columns * self.columns}, i64 {most}")
+        after_wide = self.times(code.let(f"udiv i64 {words['inner']}, {wide}"), str(wide))
+        some = code.let(f"icmp slt i64 {low}, {high}")
+        with code.when(some), code.loop("0", words["rows"], BLOCK) as start:
+            count = self._least(code.let(f"sub i64 {words['rows']}, {start}"), str(BLOCK))
+            with code.loop(low, high, most) as first:
+                block = _Block(start, count, first, self._least(code.let(f"add i64 {first}, {most}"), high))
+                with code.when(self.is_apart):
+                    self._copy(block)
+                with code.loop("0", after_wide, wide) as at:
+                    self._panel(block, at, self.vectors)
+                with code.loop(after_wide, words["inner"], lanes) as at:
+                    left = code.let(f"sub i64 {words['inner']}, {at}")
+                    self._panel(block, at, 1, tiles.first_lanes(code, self.vector, left))
         self.end()
         return self.text()
 
-    def _across(self, columns: int, column: str, start: str, count: str) -> None:
-        """A few columns of ``left`` by all of ``right``: wide tiles, and then single vectors, the last one in part."""
-        code, lanes, inner = self.code, self.vector.lanes, self.words["inner"]
-        wide = self.vectors * lanes
-        after_wide = code.let(f"mul i64 {code.let(f'udiv i64 {inner}, {wide}')}, {wide}")
-        rows = self.at(self.words["left"], code.let(f"mul i64 {start}, {self.words['left_stride']}"), column)
-        left = _Left(rows, self.words["left_stride"])
-        if columns == self.columns:
-            again = code.let(f"icmp uge i64 {inner}, {COPIED}")
-            with code.when(again):
-                self._copy(left, count)
-            left = _Left(
-                code.let(f"select i1 {again}, ptr %near, ptr {left.rows}"),
-                code.let(f"select i1 {again}, i64 {NEAR}, i64 {left.stride}"),
-            )
-        with code.loop("0", after_wide, wide) as at:
-            self._tile(_Tile(columns, self.vectors), left, column, at, start, count)
-        with code.loop(after_wide, inner, lanes) as at:
-            mask = tiles.first_lanes(code, self.vector, code.let(f"sub i64 {inner}, {at}"))
-            self._tile(_Tile(columns, 1, mask), left, column, at, start, count)
+    def _least(self, a: str, b: str) -> str:
+        return self.code.intrinsic("llvm.smin.i64", "i64", ("i64", a), ("i64", b))
 
-    def _copy(self, left: _Left, count: str) -> None:
-        """A tile's columns of a block, side by side: where they lie the rows may all be in one set of a cache."""
-        code, vector = self.code, self.target.vector(self.element, NEAR)
-        lanes = ", ".join(f"i1 {int(n < self.columns)}" for n in range(NEAR))
-        with code.loop("0", count) as n:
-            here = self.at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
-            self._ask(here, left)
-            value = tiles.masked_load(code, vector, here, f"<{lanes}>")
-            near = self.at("%near", code.let(f"mul i64 {n}, {NEAR}"))
-            code.do(f"store {vector.type} {value}, ptr {near}, align {vector.bytes}")
+    def _copy(self, block: _Block) -> None:
+        """Put the columns of each full tile side by side."""
+        code, vector, columns = self.code, self.target.vector(self.element, NEAR), self.columns
+        lanes = ", ".join(f"i1 {int(n < columns)}" for n in range(NEAR))
+        whole = code.let(f"udiv i64 {code.let(f'sub i64 {block.high}, {block.low}')}, {columns}")
+        first = self._left(block, block.low)
+        with code.loop("0", block.count) as n:
+            row = self.at(first, self.times(n, self.words["left_stride"]))
+            near = self.at(self.copy, self.times(n, str(NEAR)))
+            with code.loop("0", whole) as group:
+                here = self.at(row, self.times(group, str(columns)))
+                value = tiles.masked_load(code, vector, here, f"<{lanes}>")
+                to = self.at(near, self.times(group, str(GROUP)))
+                code.do(f"store {vector.type} {value}, ptr {to}, align {vector.bytes}")
 
-    def _ask(self, row: str, left: _Left) -> None:
-        """Ask for the same columns of the next block."""
-        self._prefetch(self.at(row, self.code.let(f"mul i64 {left.stride}, {BLOCK}")))
+    def _left(self, block: _Block, column: str) -> str:
+        """Where a column of ``left`` begins in a block."""
+        return self.at(self.words["left"], self.times(block.start, self.words["left_stride"]), column)
 
-    def _further(self, tile: _Tile, column: str, at: str) -> str:
-        """From a row of ``right`` to what a full tile asks for of the next block; nothing in a narrow tile.
+    def _panel(self, block: _Block, at: str, vectors: int, mask: str = "") -> None:
+        """A few vectors of ``right`` by all columns of a block."""
+        code, first = self.code, block.low
+        self._pack(block, at, vectors, mask)
+        for columns in (self.columns, *NARROW):
+            left = code.let(f"sub i64 {block.high}, {first}")
+            after = code.let(f"sub i64 {block.high}, {code.let(f'urem i64 {left}, {columns}')}")
+            with code.loop(first, after, columns) as column:
+                self._tile(_Tile(columns, vectors, mask), block, column, at)
+            first = after
 
-        That is one vector of each row, another one in every tile, so that few of them have asked for all.
-        """
-        if tile.columns < self.columns:
-            return ""
-        code = self.code
-        number = code.let(f"udiv i64 {column}, {tile.columns}")
-        own = code.let(f"add i64 {at}, {code.let(f'mul i64 {number}, {self.vector.lanes}')}")
-        own = code.let(f"urem i64 {own}, {self.words['inner']}")
-        block = code.let(f"mul i64 {self.words['right_stride']}, {BLOCK}")
-        return code.let(f"sub i64 {code.let(f'add i64 {block}, {own}')}, {at}")
+    def _pack(self, block: _Block, at: str, vectors: int, mask: str) -> None:
+        """Put a block's rows of some vectors side by side, and ask for those of the next block."""
+        code, vector, stride = self.code, self.vector, self.words["right_stride"]
+        right = self.at(self.words["right"], self.times(block.start, stride), at)
+        further = self.times(stride, str(BLOCK))
+        with code.loop("0", block.count) as n:
+            row = self.at(right, self.times(n, stride))
+            near = self.at("%near", self.times(n, str(vectors * vector.lanes)))
+            for v in range(vectors):
+                place = self.at(row, str(v * vector.lanes))
+                self._prefetch(self.at(place, further))
+                self.store(self.load(place, mask), self.at(near, str(v * vector.lanes)), "")
 
     def _prefetch(self, place: str) -> None:
         """Into the second cache: the first one is full of the block that is worked on."""
         self.code.prefetch(place, cache=2)
 
-    def _tile(self, tile: _Tile, left: _Left, column: str, at: str, start: str, count: str) -> None:
-        """Add a block's sums to one tile of the result; the first block's are the result."""
-        code, t = self.code, self.vector.type
-        right = self.at(self.words["right"], code.let(f"mul i64 {start}, {self.words['right_stride']}"), at)
-        further = self._further(tile, column, at)
+    def _tile(self, tile: _Tile, block: _Block, column: str, at: str) -> None:
+        """Add a block's sums to one tile of the result; the first block's are the result. And ask for the same columns
+        of the next block."""
+        code, t, stride = self.code, self.vector.type, self.words["left_stride"]
+        left, apart = self._left(block, column), stride
+        asked = self.at(left, self.times(stride, str(BLOCK)))
+        if tile.columns == self.columns:
+            group = code.let(f"udiv i64 {code.let(f'sub i64 {column}, {block.low}')}, {self.columns}")
+            near = self.at(self.copy, self.times(group, str(GROUP)))
+            left = code.let(f"select i1 {self.is_apart}, ptr {near}, ptr {left}")
+            apart = code.let(f"select i1 {self.is_apart}, i64 {NEAR}, i64 {stride}")
         before, head, done = code.name("before"), code.name("n"), code.name("done")
         code.do(f"br label %{before}")
         code.label(before)
@@ -187,23 +206,21 @@ class _Writer(alone.Writer):
             for v in range(tile.vectors):
                 zero = tiles.zero(self.vector)
                 code.do(f"{sums[c][v]} = phi {t} [ {zero}, %{before} ], [ {added[c][v]}, %{head} ]")
-        row = self.at(right, code.let(f"mul i64 {n}, {self.words['right_stride']}"))
-        if further:
-            self._prefetch(self.at(row, further))
-        loaded = [self.load(self.at(row, str(v * self.vector.lanes)), tile.mask) for v in range(tile.vectors)]
-        row = self.at(left.rows, code.let(f"mul i64 {n}, {left.stride}"))
+        row = self.at("%near", self.times(n, str(tile.vectors * self.vector.lanes)))
+        loaded = [self.load(self.at(row, str(v * self.vector.lanes)), "") for v in range(tile.vectors)]
+        row = self.at(left, self.times(n, apart))
         if tile.columns > 1:
-            self._ask(row, left)
+            self._prefetch(self.at(asked, self.times(n, stride)))
         for c in range(tile.columns):
             number = code.let(f"load {self.element}, ptr {self.at(row, str(c))}, align {self.vector.bytes}")
             one = tiles.splat(code, self.vector, number)
             for v in range(tile.vectors):
                 code.do(f"{added[c][v]} = {tiles.multiply_add(code, self.vector, one, loaded[v], sums[c][v])}")
         code.do(f"{following} = add nuw nsw i64 {n}, 1")
-        more = code.let(f"icmp ult i64 {following}, {count}")
+        more = code.let(f"icmp ult i64 {following}, {block.count}")
         code.do(f"br i1 {more}, label %{head}, label %{done}")
         code.label(done)
-        self._out(tile, column, at, start, added)
+        self._out(tile, column, at, block.start, added)
 
     def _out(self, tile: _Tile, column: str, at: str, start: str, sums: list[list[str]]) -> None:
         code, t = self.code, self.vector.type
