@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 import ostinato
 from ostinato import errors
-from ostinato.engines import kernels, native
+from ostinato.engines import kernels, known, native
 from tests.support.own_cells import NormalisedCell, PeepholeLSTMCell, TimeGapCell
 
 CELLS = (PeepholeLSTMCell, NormalisedCell, ostinato.ChoGRUCell, ostinato.LSTMCell)
@@ -152,6 +152,24 @@ def test_saved_tensors_go_through_hooks_and_checkpoints(x) -> None:
     output = checkpoint(lambda x: layer(x)[0], x, use_reentrant=False)
     for one, two in zip(torch.autograd.grad(output.sum(), [x, *layer.parameters()]), expected, strict=True):
         close(one, two)
+
+
+def test_the_first_call_may_be_within_a_checkpoint(x, monkeypatch) -> None:
+    monkeypatch.setattr(known, "_by_text", {})
+    layer = make(PeepholeLSTMCell)
+    output = checkpoint(lambda x: layer(x)[0], x, use_reentrant=False)
+    found, expected = (torch.autograd.grad(made.sum(), x)[0] for made in (output, looped(layer, x)[0]))
+    close(found, expected)
+
+
+def test_hooks_on_saved_tensors_see_the_first_call_as_any_other(x, monkeypatch) -> None:
+    monkeypatch.setattr(known, "_by_text", {})
+    layer, packed = make(PeepholeLSTMCell), []
+    for _ in range(2):
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: packed[-1].append(t.shape) or t, lambda t: t):
+            packed.append([])
+            layer(x)[0].sum().backward()
+    assert packed[0] == packed[1]
 
 
 def test_only_what_needs_a_gradient_gets_one(x) -> None:

@@ -75,16 +75,24 @@ _seen: WeakKeyDictionary[Cell, dict[Signature, _Seen]] = WeakKeyDictionary()
 def undisturbed() -> Iterator[None]:
     """Whatever mode the caller is in (an export's tracer, a counter of operations) is none of the compiler's.
 
+    Nor are the caller's hooks on saved tensors: a checkpoint would count what a trial saves, and run again within it.
     Nor does dynamo look at its frames, as under torch.compiler.disable, which would import the whole of torch._dynamo.
     """
     modes: list[Any] = []
+    hooks: list[Any] = []
+    autograd: Any = torch._C._autograd  # its stub knows of no empty stack
     frames = set_eval_frame(None)
     try:
         with _disable_current_modes():
             while _len_torch_function_stack():
                 modes.append(_pop_mode())
+            while (pair := autograd._top_saved_tensors_default_hooks(True)) is not None:
+                autograd._pop_saved_tensors_default_hooks()
+                hooks.append(pair)
             yield
     finally:
+        while hooks:
+            autograd._push_saved_tensors_default_hooks(*hooks.pop())
         while modes:
             _push_mode(modes.pop())
         set_eval_frame(frames)
