@@ -172,6 +172,24 @@ def test_hooks_on_saved_tensors_see_the_first_call_as_any_other(x, monkeypatch) 
     assert packed[0] == packed[1]
 
 
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "recompute": "chunks"}], ids=["one way", "chunks"])
+def test_a_layer_on_the_cpu_while_torchs_default_device_is_another(x, options) -> None:
+    layer = make(PeepholeLSTMCell, **options)
+    cases: list[dict] = [{}, {}, {}, {"lengths": [2, 0, len(x)][: x.shape[1]]}]  # the third call goes the short way
+    expected = [looped(layer, x, **case)[0] for case in cases]
+    grads = [torch.autograd.grad(output.sum(), [x, *layer.parameters()]) for output in expected]
+    with torch.device("meta"):
+        for case, output, own in zip(cases, expected, grads, strict=True):
+            made, _ = layer(x, **case)
+            close(made, output)
+            layer.last(made, **case)
+            for one, two in zip(torch.autograd.grad(made.sum(), [x, *layer.parameters()]), own, strict=True):
+                close(one, two)
+        if not layer.bidirectional:
+            close(ostinato.stream(layer, x.shape[1]).step(x[0]), expected[0][0])
+            close(next(ostinato.chunks(layer, x, 2, lengths=cases[-1]["lengths"])).output, expected[-1][:2])
+
+
 def test_only_what_needs_a_gradient_gets_one(x) -> None:
     layer = make(PeepholeLSTMCell)
     layer.weight_hh_l0.requires_grad_(False)

@@ -12,6 +12,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.errors import InvalidShape, InvalidType, InvalidValue
 
+CPU = torch.device("cpu")
+"""Where sizes and places lie, whatever ``torch.set_default_device`` says: Python reads them."""
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -36,7 +39,7 @@ class Ragged:
         """From checked lengths (B,) on the CPU."""
         ordered, order = torch.sort(lengths, descending=True, stable=True)
         longest = int(ordered[0]) if len(ordered) else 0
-        batch_sizes = (ordered.unsqueeze(0) > torch.arange(longest).unsqueeze(1)).sum(1)
+        batch_sizes = (ordered.unsqueeze(0) > torch.arange(longest, device=CPU).unsqueeze(1)).sum(1)
         restore = torch.argsort(order)
         return cls(batch_sizes, order.to(device), restore.to(device), len(lengths), steps)
 
@@ -48,7 +51,7 @@ class Ragged:
     @cached_property
     def lengths(self) -> Tensor:
         """(B,) the length of each of the caller's rows, on the CPU."""
-        ordered = (self.batch_sizes.unsqueeze(0) > torch.arange(self.rows).unsqueeze(1)).sum(1)
+        ordered = (self.batch_sizes.unsqueeze(0) > torch.arange(self.rows, device=CPU).unsqueeze(1)).sum(1)
         return ordered if self.restore is None else ordered[self.restore.cpu()]
 
     @cached_property
@@ -56,9 +59,9 @@ class Ragged:
         """(T, B) where each of the caller's values lies among the N packed ones; N where there is none."""
         sizes = self.batch_sizes.unsqueeze(1)
         starts = torch.cumsum(self.batch_sizes, 0).unsqueeze(1) - sizes
-        row = (torch.arange(self.rows) if self.restore is None else self.restore.cpu()).unsqueeze(0)
+        row = (torch.arange(self.rows, device=CPU) if self.restore is None else self.restore.cpu()).unsqueeze(0)
         count = int(self.batch_sizes.sum())
-        places = torch.full((self.steps, self.rows), count)
+        places = torch.full((self.steps, self.rows), count, device=CPU)
         places[: len(sizes)] = torch.where(row < sizes, starts + row, count)
         return places
 
@@ -73,7 +76,8 @@ class Ragged:
     def pack(self, padded: Tensor) -> Tensor:
         """(T, B, ·) → (N, ·): what lies in the padding is never read, and gets a gradient of zero."""
         places, count = self._places.flatten(), int(self.batch_sizes.sum())
-        taken = torch.zeros(count + 1, dtype=torch.int64).scatter(0, places, torch.arange(len(places)))[:count]
+        numbers = torch.arange(len(places), device=CPU)
+        taken = numbers.new_zeros(count + 1).scatter(0, places, numbers)[:count]
         return padded.flatten(0, 1).index_select(0, taken.to(padded.device))
 
     def unpack(self, data: Tensor) -> Tensor:
@@ -86,12 +90,19 @@ class Ragged:
     def at_steps(self, rows: Tensor) -> Tensor:
         """(B, ·) of sorted rows → (N, ·): each row's value at each of its steps."""
         starts = torch.cumsum(self.batch_sizes, 0) - self.batch_sizes
-        index = torch.arange(int(self.batch_sizes.sum())) - torch.repeat_interleave(starts, self.batch_sizes)
+        index = torch.arange(int(self.batch_sizes.sum()), device=CPU) - torch.repeat_interleave(
+            starts, self.batch_sizes
+        )
         return rows.index_select(0, index.to(rows.device))
 
     def repack(self, data: Tensor) -> PackedSequence:
         """(N, ·) as the PackedSequence the caller gave."""
         return PackedSequence(data, self.batch_sizes, self.order, self.restore)
+
+
+def as_counts(lengths: Any) -> Tensor:
+    """Lengths as a tensor: itself where it is, numbers of Python's on the CPU."""
+    return lengths if isinstance(lengths, Tensor) else torch.as_tensor(lengths, device=CPU)
 
 
 def check_lengths(lengths: Any, steps: int, rows: int, batched: bool) -> Tensor:
@@ -103,7 +114,7 @@ def check_lengths(lengths: Any, steps: int, rows: int, batched: bool) -> Tensor:
         InvalidValue: a length below 0 or above T.
     """
     try:
-        value = torch.as_tensor(lengths).detach()
+        value = as_counts(lengths).detach()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidType(f"lengths must be a tensor or a list of whole numbers, got {lengths!r}") from error
     if value.numel() == 0:

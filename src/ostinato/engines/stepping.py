@@ -148,8 +148,8 @@ def draw(cell: Cell, rows: int, signature: Signature) -> tuple[Tensor, States, d
 
     def random(width: int, dtype: torch.dtype) -> Tensor:
         if not (dtype.is_floating_point or dtype.is_complex):
-            return torch.randint(0, 2, (rows, width), generator=generator).to(device, dtype)
-        return torch.randn(rows, width, generator=generator).to(device, dtype)
+            return torch.randint(0, 2, (rows, width), generator=generator, device="cpu").to(device, dtype)
+        return torch.randn(rows, width, generator=generator, device="cpu").to(device, dtype)
 
     states = tuple(random(size, signature.dtype) for size in cell.state_sizes)
     given = {name: random(width, dtype) for name, width, dtype in signature.given}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import checks
-from ostinato.engines.ragged import check_lengths
+from ostinato.engines.ragged import as_counts, check_lengths
 from ostinato.errors import InvalidShape, InvalidType, InvalidValue
 from ostinato.layers.recurrent import Recurrent
 from ostinato.layers.states import map_network
@@ -160,7 +160,7 @@ def _lengths(lengths: Any, source: _Source) -> Tensor:
     if (x := source.whole) is not None:
         rows = 1 if x.dim() == 2 else x.shape[1 - source.time]
         return check_lengths(lengths, x.shape[source.time], rows, x.dim() == 3)
-    counts = torch.as_tensor(lengths)
+    counts = as_counts(lengths)
     rows = 1 if counts.dim() == 0 else counts.shape[0]
     return check_lengths(lengths, torch.iinfo(torch.int64).max, rows, counts.dim() > 0)
 

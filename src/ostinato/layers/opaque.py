@@ -11,6 +11,7 @@ from torch import Tensor
 from ostinato.cells.cell import Cell
 from ostinato.engines import known, native, operator, tracing
 from ostinato.engines.choose import impossible
+from ostinato.engines.ragged import as_counts
 from ostinato.errors import InvalidShape
 from ostinato.layers import between, masks, resets
 from ostinato.layers.additions import Keyword
@@ -125,7 +126,7 @@ def _why_not(input: Tensor) -> str | None:
 
 
 def _lengths(layer: Recurrent, lengths: Any, batch: Batch) -> Tensor:
-    counts = torch.as_tensor(lengths)
+    counts = as_counts(lengths)
     if counts.is_floating_point() or counts.dtype == torch.bool:
         counts = counts.to("cpu")
     if not batch.batched and counts.dim() == 0:

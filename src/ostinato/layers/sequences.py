@@ -13,7 +13,7 @@ def last_step(output: Tensor, lengths: Tensor | None, directions: int) -> Tensor
     """
     steps, rows, width = output.shape
     if lengths is None:
-        lengths = torch.full((rows,), steps)
+        lengths = torch.full((rows,), steps, device=output.device)
     lengths = lengths.to(output.device)
     if steps == 0:
         return output.new_zeros(rows, width)

@@ -36,6 +36,9 @@ MANY_ROWS = 48
 """More packed bytes than a core keeps near are read from afar at every step, by each thread that has rows of its own.
 Split columns halve what each reads; with very many rows the reading no longer shows."""
 
+CPU = torch.device("cpu")
+"""Where all that a loop is told of must lie, whatever ``torch.set_default_device`` says."""
+
 BARRIER = 48
 """Words a barrier takes: two counters, far from each other and from everything else."""
 
@@ -112,7 +115,7 @@ class Call:
             return
         width = self.machine.layout.buffers["grad.output"].width
         if grad is None:
-            grad = torch.zeros(1, width, dtype=self.machine.dtype).expand(total, width)
+            grad = torch.zeros(1, width, dtype=self.machine.dtype, device=CPU).expand(total, width)
         elif grad.stride(1) != 1 and grad.stride(0) == 0:
             grad = grad[:1].contiguous().expand(total, width)
         self.streams({"grad.output": grad})
@@ -134,14 +137,14 @@ class Call:
             values[at] = position * size
             values[at + 1] = width
             position += (-(-width * (number * TOGETHER if passing else self.rows) // lanes) + APART) * lanes
-        inside = memory.empty(torch.empty(0, dtype=machine.dtype), position + 2 * lanes)
+        inside = memory.empty(torch.empty(0, dtype=machine.dtype, device=CPU), position + 2 * lanes)
         self._held.append(inside)
         base = -(-inside.data_ptr() // ALIGNED) * ALIGNED
         values[index["packed"]] = base
         for at, _, _ in inner:
             values[at] += base
         if machine.layout.sum_width:
-            self.sums = torch.zeros(number, 2, machine.layout.sum_width, dtype=machine.dtype)
+            self.sums = torch.zeros(number, 2, machine.layout.sum_width, dtype=machine.dtype, device=CPU)
             values[index["sums"]] = self.sums.data_ptr()
         values[index["shared"]] = machine.shared.address
         values[index["parties"]] = number
@@ -187,8 +190,8 @@ class Call:
 
 def share(sizes: Tensor, rows: int, number: int) -> list[int]:
     """Cut rows sorted by length into parts of about equal numbers of steps."""
-    lengths = (sizes[None, :] > torch.arange(rows)[:, None]).sum(1).cumsum(0)
-    goals = torch.arange(1, number) * int(lengths[-1]) // number
+    lengths = (sizes[None, :] > torch.arange(rows, device=CPU)[:, None]).sum(1).cumsum(0)
+    goals = torch.arange(1, number, device=CPU) * int(lengths[-1]) // number
     return [0, *torch.searchsorted(lengths, goals).tolist(), rows]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ostinato.compiler.cpu.launch import Call, number_of_threads
+from ostinato.compiler.cpu.launch import CPU, Call, number_of_threads
 from ostinato.compiler.cpu.machine import Machine
 from ostinato.compiler.cpu.seal import Seal
 
@@ -39,7 +39,7 @@ class Standing:
             if name in index:
                 call.values[index[name] + 1] = stride
         widest = max(buffer.width for buffer in machine.layout.buffers.values())
-        self.zeros = torch.zeros(rows, widest, dtype=machine.dtype)
+        self.zeros = torch.zeros(rows, widest, dtype=machine.dtype, device=CPU)
         for name, buffer in machine.layout.buffers.items():
             if buffer.kind == "flip" and not buffer.pair:
                 call.states({name: self.zeros.flatten()[: rows * buffer.width].view(rows, buffer.width)})
