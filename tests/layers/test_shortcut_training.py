@@ -233,6 +233,18 @@ def test_autocast_around_a_backward_changes_nothing():
     same([p.grad for p in layer.parameters()], expected(layer, x, lambda made: made[0].sum())[4:])
 
 
+def test_a_backward_in_inference_mode_leaves_the_next_as_it_was():
+    layer, x = make()
+    on_the_short_way(layer, x)
+    layer.zero_grad()
+    loss = layer(x)[0].sum()
+    with torch.inference_mode():
+        loss.backward()
+    layer.zero_grad()
+    layer(x)[0].sum().backward()
+    same([p.grad for p in layer.parameters()], expected(layer, x, lambda made: made[0].sum())[4:])
+
+
 def test_several_threads_at_once():
     layer, x = make()
     on_the_short_way(layer, x)

@@ -38,6 +38,18 @@ class Standing:
         for name, stride in strides.items():
             if name in index:
                 call.values[index[name] + 1] = stride
+        with torch.inference_mode(False):  # Later calls write to it, whatever mode this one is in.
+            number = self._make_memory(steps, rows)
+        words = call.words
+        assert words is not None
+        words[index["around"]] = 0  # The buffers of a later call may not be aligned.
+        self.words = words
+        self.go = self._run = machine.function.standing(words, number, call.turns())
+        self._packed = False
+
+    def _make_memory(self, steps: int, rows: int) -> int:
+        """What the loop works in; for how many threads."""
+        machine, call, index = self._call.machine, self._call, self.index
         widest = max(buffer.width for buffer in machine.layout.buffers.values())
         self.zeros = torch.zeros(rows, widest, dtype=machine.dtype, device=CPU)
         for name, buffer in machine.layout.buffers.items():
@@ -47,12 +59,7 @@ class Standing:
                 call.values[index[f"{name}.initial"]] = self.zeros.data_ptr()
         number = number_of_threads(machine, steps, rows, 1)
         call.prepare(number)
-        words = call.words
-        assert words is not None
-        words[index["around"]] = 0  # The buffers of a later call may not be aligned.
-        self.words = words
-        self.go = self._run = machine.function.standing(words, number, call.turns())
-        self._packed = False
+        return number
 
     def seal(self, sizes: Mapping[int, int]) -> None:
         """Put weights in order only when they have changed since the last call.
