@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,10 @@ Holds = Callable[[Cell], bool]
 _by_cell: WeakKeyDictionary[Cell, dict[Signature, list[tuple[Holds, Result]]]] = WeakKeyDictionary()
 _by_text: dict[tuple[object, Signature], Result] = {}
 _lock = threading.RLock()
+
+if hasattr(os, "register_at_fork"):  # In a child nobody would finish what another thread is compiling.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
 KEPT = 8
 """How many versions of one cell are remembered: it may go back and forth between modes."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from operator import attrgetter
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,18 @@ from ostinato.layers.recurrent import Recurrent
 from ostinato.layers.resets import of_bools
 
 VERSION = attrgetter("_version")
+
+_living: WeakSet[Stream] = WeakSet()
+
+
+def _after_fork() -> None:
+    """In a child nobody is in the middle of a frame."""
+    for live in _living:
+        live._turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def stream(layer: Recurrent, batch_size: int = 1, *, condition: Any = None, **constants: Tensor) -> Stream:
@@ -89,6 +103,7 @@ class Stream:
                 "layer.eval() first"
             )
         self._turn = threading.RLock()
+        _living.add(self)
         self.layer = layer
         self.batch_size = checks.size("batch_size", batch_size)
         self._condition = condition

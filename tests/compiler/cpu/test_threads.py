@@ -202,6 +202,33 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert run(code) == ""
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("lock", ["known._lock", "jit._lock", "live._turn"])
+def test_a_child_forked_while_another_thread_compiles_or_streams(lock: str) -> None:
+    code = f"""
+import os, signal, sys, threading, time, torch, ostinato
+from ostinato.compiler.cpu import jit
+from ostinato.engines import known
+frame = torch.ones(1, 4)
+live = ostinato.stream(ostinato.GRU(4, 5).eval())
+held = threading.Event()
+def work():
+    with {lock}:
+        held.set()
+        time.sleep(0.5)
+threading.Thread(target=work).start()
+held.wait()
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    live.step(frame)
+    ostinato.Recurrent("mgu", 4, 5)(frame.expand(3, 1, 4))[0].sum().backward()
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert run(code) == ""
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_a_team_smaller_than_asked_for(limit: int) -> None:
     code = """

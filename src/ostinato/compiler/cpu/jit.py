@@ -5,6 +5,7 @@ llvmlite is imported here when it is first needed; the rest of the package impor
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import threading
@@ -20,6 +21,10 @@ MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe")
 """How object files begin: ELF, Mach-O."""
 
 _lock = threading.RLock()
+"""For all that LLVM does, to the end of its objects: llvmlite has a lock of its own, which a fork must find open."""
+
+if hasattr(os, "register_at_fork"):  # In a child nobody would give it back.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 @cache
@@ -66,8 +71,12 @@ def version() -> str:
 def compile(text: str, target: Target) -> bytes:
     """The object file of a module's text. Raises RuntimeError, with LLVM's words, for text that is no IR."""
     with _lock:
-        machine = _machine(target)
-        return bytes(machine.emit_object(_module(text, target, machine)))
+        return _object(text, target)
+
+
+def _object(text: str, target: Target) -> bytes:
+    machine = _machine(target)
+    return bytes(machine.emit_object(_module(text, target, machine)))
 
 
 def assembly(text: str, target: Target, comments: bool = False) -> str:
@@ -142,20 +151,24 @@ def load(object: bytes, names: Iterable[str]) -> Loaded:
     missing = undefined_symbols(object)
     if missing:
         raise RuntimeError(f"the object file needs {', '.join(missing)}, which no kernel may")
-    llvm = _llvm()
     with _lock:
-        module = llvm.parse_assembly("")
-        module.triple = triple()
-        # The engine's own memory manager puts code and constants side by side, as the small code model needs.
-        machine = _find(triple()).create_target_machine(codemodel="small", reloc="pic")
-        engine = llvm.create_mcjit_compiler(module, machine, use_lmm=True)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(object))
-        engine.finalize_object()
-        addresses = {name: int(engine.get_function_address(name)) for name in names}
+        engine, addresses = _mapped(object, names)
     lacking = [name for name, address in addresses.items() if not address]
     if lacking:
         raise RuntimeError(f"the object file has no function {', '.join(lacking)}")
     return Loaded(addresses, engine)
+
+
+def _mapped(object: bytes, names: Iterable[str]) -> tuple[Any, dict[str, int]]:
+    llvm = _llvm()
+    module = llvm.parse_assembly("")
+    module.triple = triple()
+    # The engine's own memory manager puts code and constants side by side, as the small code model needs.
+    machine = _find(triple()).create_target_machine(codemodel="small", reloc="pic")
+    engine = llvm.create_mcjit_compiler(module, machine, use_lmm=True)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(object))
+    engine.finalize_object()
+    return engine, {name: int(engine.get_function_address(name)) for name in names}
 
 
 def undefined_symbols(object: bytes) -> list[str]:
