@@ -143,11 +143,12 @@ def test_an_initial_state_that_is_computed():
         ostinato.stream(layer(ostinato.GRUCell), 3, condition=condition)
 
 
-def test_changed_weights_are_seen():
+@pytest.mark.parametrize("fused", [False, True])
+def test_changed_weights_are_seen(fused: bool):
     rnn, x = layer(ostinato.LSTMCell), torch.randn(T, 1, I)
     live = ostinato.stream(rnn)
     frames(live, x[:3])
-    optimizer = torch.optim.SGD(rnn.parameters(), 0.5)
+    optimizer = torch.optim.SGD(rnn.parameters(), 0.5, fused=fused)
     rnn(x)[0].sum().backward()
     optimizer.step()
     live.reset()

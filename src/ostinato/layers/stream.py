@@ -10,6 +10,8 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ostinato.cells import checks
 from ostinato.compiler.refusal import Refused
@@ -22,6 +24,17 @@ from ostinato.layers.resets import of_bools
 VERSION = attrgetter("_version")
 
 _living: WeakSet[Stream] = WeakSet()
+
+_traceless = 0
+"""Steps of fused optimizers so far: they write to parameters, and no version tells."""
+
+
+def _stepped(optimizer: Optimizer, *_: Any) -> None:
+    global _traceless
+    _traceless += any(group.get("fused") for group in optimizer.param_groups)
+
+
+register_optimizer_step_post_hook(_stepped)
 
 
 def _after_fork() -> None:
@@ -182,7 +195,7 @@ class Stream:
         self._learn_kind()
         self._frames.clear()
         self._watched = [t for t in (*self.layer.parameters(), *self.layer.buffers()) if not t.is_inference()]
-        self._versions = sum(map(VERSION, self._watched))
+        self._versions = sum(map(VERSION, self._watched), _traceless)
         if self._memory is None:
             self._memory = stepping.Memory(self._split(self._initial()))
         elif (
@@ -226,7 +239,7 @@ class Stream:
                 return self._step(x, streams).squeeze(0)
         if x.device != self._device:
             checks.same_device(self._name, "x", x, self._like)
-        if sum(map(VERSION, self._watched)) != self._versions:
+        if sum(map(VERSION, self._watched), _traceless) != self._versions:
             self._refresh()
         if self._plain is not None and not streams:
             return self._plain(x, streams)
