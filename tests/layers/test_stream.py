@@ -210,6 +210,13 @@ def test_input_in_any_memory_order_and_without_its_row():
     single.step(nn.Parameter(x[:1]))
 
 
+def test_views_with_the_other_sign():
+    x, gap = torch.randn(3, I), torch.rand(3, 1)
+    live, plain = (ostinato.stream(layer(TimeGapCell), 3) for _ in range(2))
+    plain.layer.load_state_dict(live.layer.state_dict())
+    assert torch.equal(live.step(torch._neg_view(x), gap=torch._neg_view(-gap)), plain.step(-x, gap=gap))
+
+
 def test_other_dtypes_run_in_plain_pytorch():
     rnn = layer(ostinato.LSTMCell, dtype=torch.bfloat16, engine="loop")
     x = torch.randn(T, 1, I, dtype=torch.bfloat16)

@@ -233,7 +233,13 @@ class Stream:
             return self._step(x, streams)
 
     def _step(self, x: Tensor, streams: dict[str, Tensor]) -> Tensor:
-        if x.__class__ is not Tensor or x.shape != self._shape or x.dtype is not self._dtype or not x.is_contiguous():
+        if (
+            x.__class__ is not Tensor
+            or x.shape != self._shape
+            or x.dtype is not self._dtype
+            or not x.is_contiguous()
+            or x.is_neg()
+        ):
             x, alone = self._checked(x)
             if alone:
                 return self._step(x, streams).squeeze(0)
@@ -334,7 +340,7 @@ class Stream:
         checks.width(self._name, "x", rows, self.layer.input_size, "input_size")
         checks.shape(self._name, "x", rows, tuple(self._shape), "(batch_size, input_size)")
         checks.same_kind(self._name, "x", rows, self._like)
-        return rows.detach().as_subclass(Tensor).contiguous(), alone
+        return rows.detach().as_subclass(Tensor).resolve_neg().contiguous(), alone  # code reads memory, not its sign
 
     def _keyword(self, name: str, value: Any) -> Tensor:
         checks.tensor(self._cell, name, value)
@@ -345,7 +351,7 @@ class Stream:
         if value.is_floating_point() or value.is_complex():
             checks.same_kind(self._cell, name, value, self._like)
         checks.same_device(self._cell, name, value, self._like)
-        return value.detach()
+        return value.detach().resolve_neg()
 
     def _initial(self) -> states.Network:
         layer, shape = self.layer, self.layer.state_shape
