@@ -7,7 +7,10 @@ import threading
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import linear
+from torch.utils.flop_counter import FlopCounterMode
 
 import ostinato
 from ostinato import errors
@@ -215,6 +218,21 @@ def test_views_with_the_other_sign():
     live, plain = (ostinato.stream(layer(TimeGapCell), 3) for _ in range(2))
     plain.layer.load_state_dict(live.layer.state_dict())
     assert torch.equal(live.step(torch._neg_view(x), gap=torch._neg_view(-gap)), plain.step(-x, gap=gap))
+
+
+@pytest.mark.parametrize("engine", ["native", "loop"])
+def test_a_frame_is_neither_traced_nor_transformed(engine):
+    live, x = ostinato.stream(layer(ostinato.GRUCell, engine=engine), 2), torch.randn(2, I)
+    for trace in (make_fx, torch.func.vmap, lambda step: lambda x: torch.jit.trace(step, x)):
+        with pytest.raises(errors.EngineError, match="call the layer"):
+            trace(lambda x: live.step(x))(x)
+    with FakeTensorMode() as mode, pytest.raises(errors.EngineError, match="call the layer"):
+        live.step(x)
+    with pytest.raises(errors.InvalidType, match="FakeTensor"):
+        live.step(mode.from_tensor(x))
+    assert not live.state.any()
+    with FlopCounterMode(display=False):
+        live.step(x)
 
 
 def test_other_dtypes_run_in_plain_pytorch():

@@ -10,13 +10,15 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack
+from torch._C._functorch import peek_interpreter_stack
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ostinato.cells import checks
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import choose, known, native, stepping, widths
-from ostinato.errors import InvalidType, InvalidValue
+from ostinato.errors import EngineError, InvalidType, InvalidValue
 from ostinato.layers import between, states
 from ostinato.layers.recurrent import Recurrent
 from ostinato.layers.resets import of_bools
@@ -223,6 +225,7 @@ class Stream:
 
         Raises:
             InvalidType, InvalidValue, InvalidShape: x or a keyword does not fit.
+            EngineError: a tracer or one of torch.func's transforms is at work.
 
         Example:
             >>> live = ostinato.stream(ostinato.LSTM(4, 5).eval(), batch_size=3)
@@ -233,6 +236,8 @@ class Stream:
             return self._step(x, streams)
 
     def _step(self, x: Tensor, streams: dict[str, Tensor]) -> Tensor:
+        if _len_torch_dispatch_stack() or _get_tracing_state() is not None or peek_interpreter_stack() is not None:
+            self._refuse_a_trace()
         if (
             x.__class__ is not Tensor
             or x.shape != self._shape
@@ -250,6 +255,16 @@ class Stream:
         if self._plain is not None and not streams:
             return self._plain(x, streams)
         return self._with_keywords(x, streams)
+
+    def _refuse_a_trace(self) -> None:
+        """What an ordinary mode may watch, none that traces may: a frame writes to the stream's own memory."""
+        keys = torch._C._TorchDispatchModeKey
+        modes = any(torch._C._get_dispatch_mode(key) is not None for key in (keys.FAKE, keys.PROXY, keys.FUNCTIONAL))
+        if modes or _get_tracing_state() is not None or peek_interpreter_stack() is not None:
+            raise EngineError(
+                f"{self._name}: a frame changes the stream's states, so that it can be neither traced nor transformed; "
+                "call the layer with one step and the state it returned"
+            )
 
     def _with_keywords(self, x: Tensor, streams: dict[str, Tensor]) -> Tensor:
         if "reset" in streams and "reset" not in self._known:
@@ -334,6 +349,8 @@ class Stream:
     def _checked(self, x: Any) -> tuple[Tensor, bool]:
         """x as (B, I), contiguous, and whether it came without its row axis."""
         checks.tensor(self._name, "x", x)
+        if type(x).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+            raise InvalidType(f"{self._name}: x must hold its numbers itself, and a {type(x).__name__} does not")
         checks.rank(self._name, "x", x, (1, 2) if self.batch_size == 1 else (2,))
         alone = x.dim() == 1
         rows = x.unsqueeze(0) if alone else x
