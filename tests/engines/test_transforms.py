@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 from torch.func import functional_call, grad, jvp, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -55,6 +56,19 @@ def test_a_tracer_sees_the_steps(x) -> None:
     layer = make(PeepholeLSTMCell)
     graph = make_fx(lambda v: layer(v)[0])(x)
     torch.testing.assert_close(graph(2 * x), layer(2 * x)[0])
+
+
+@pytest.mark.parametrize("lengths", [None, [6, 0, 2]])
+def test_a_backward_where_tensors_hold_no_numbers(x, lengths) -> None:
+    layer = ostinato.Recurrent(PeepholeLSTMCell, 4, 5, dtype=torch.float64, engine="native")
+    for _ in range(3):  # the third call goes the short way
+        output, _ = layer(x) if lengths is None else layer(x, lengths=lengths)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        found = torch.autograd.grad(output.sum(), list(layer.parameters()), retain_graph=True)
+    assert [g.shape for g in found] == [p.shape for p in layer.parameters()]
+    graph = make_fx(lambda g: torch.autograd.grad(output, layer.weight_hh_l0, g, retain_graph=True)[0])
+    grad = torch.randn_like(output)
+    torch.testing.assert_close(graph(grad)(2 * grad), 2 * torch.autograd.grad(output, layer.weight_hh_l0, grad)[0])
 
 
 def test_tensors_of_other_kinds(x) -> None:

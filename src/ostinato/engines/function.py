@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostinato.engines import again, passes
+from ostinato.engines import again, passes, tracing
 from ostinato.engines.compiled import Plan
 from ostinato.engines.geometry import Geometry
 
@@ -70,9 +70,11 @@ def sorted_out(plan: Plan, grads: Sequence[Tensor | None]) -> tuple[Tensor | Non
 
 
 def must_be_seen(grads: Sequence[Tensor | None]) -> bool:
-    """Whether a backward must be made of ordinary operations: under grad mode, or for a batch of gradients at once."""
+    """Whether a backward must be made of ordinary operations: under grad mode, for a batch of gradients at once, or
+    where a graph is made of them."""
     batched = torch._C._functorch.is_legacy_batchedtensor  # what torch.autograd.grad(is_grads_batched=True) hands in
-    return torch.is_grad_enabled() or any(g is not None and batched(g) for g in grads)
+    seen = torch.is_grad_enabled() or any(g is not None and batched(g) for g in grads)
+    return seen or tracing.recorded()
 
 
 def one_precision() -> AbstractContextManager[Any]:

@@ -23,6 +23,14 @@ def transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
+def recorded() -> bool:
+    """Whether a mode makes a graph of every operation, or tensors that hold no numbers."""
+    if not torch._C._len_torch_dispatch_stack():
+        return False
+    keys = torch._C._TorchDispatchModeKey
+    return any(torch._C._get_dispatch_mode(key) is not None for key in (keys.FAKE, keys.PROXY, keys.FUNCTIONAL))
+
+
 @constant
 def one_graph() -> bool:
     """Whether what dynamo traces now may have no break: fullgraph=True, or an export."""

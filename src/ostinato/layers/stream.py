@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from ostinato.cells import checks
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import choose, known, native, stepping, widths
+from ostinato.engines import choose, known, native, stepping, tracing, widths
 from ostinato.errors import EngineError, InvalidType, InvalidValue
 from ostinato.layers import between, states
 from ostinato.layers.recurrent import Recurrent
@@ -258,9 +258,7 @@ class Stream:
 
     def _refuse_a_trace(self) -> None:
         """What an ordinary mode may watch, none that traces may: a frame writes to the stream's own memory."""
-        keys = torch._C._TorchDispatchModeKey
-        modes = any(torch._C._get_dispatch_mode(key) is not None for key in (keys.FAKE, keys.PROXY, keys.FUNCTIONAL))
-        if modes or _get_tracing_state() is not None or peek_interpreter_stack() is not None:
+        if tracing.recorded() or _get_tracing_state() is not None or peek_interpreter_stack() is not None:
             raise EngineError(
                 f"{self._name}: a frame changes the stream's states, so that it can be neither traced nor transformed; "
                 "call the layer with one step and the state it returned"
