@@ -206,6 +206,22 @@ def test_many_processes_at_once(folder: Path) -> None:
         assert (process.communicate()[1], process.returncode) == ("", 0)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="other systems know homes otherwise")
+@pytest.mark.parametrize("asked", [None, "~nobody at all/kernels"])
+def test_a_user_without_a_home(asked: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_CACHE_HOME", "OSTINATO_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    if asked is not None:
+        monkeypatch.setenv("OSTINATO_CACHE", asked)
+    kept = cache.default()
+    kept.put("k", ENTRY)
+    assert kept.get("k") is None
+    assert "OSTINATO_CACHE" in (kept.reason() or "")
+    assert not list(tmp_path.iterdir())
+
+
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OSTINATO_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -107,6 +107,8 @@ class Cache:
             return None
         if not self._ready:
             try:
+                if not self.folder.is_absolute():  # What a user without a home is left with would be made right here.
+                    raise FileNotFoundError(f"{self.folder} is nobody's; {VARIABLE} may name a folder")
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self.folder = self.folder.resolve(strict=True)
                 _check(self.folder.stat(), str(self.folder))
@@ -188,7 +190,9 @@ def default() -> Cache:
     """The user's cache: where ``OSTINATO_CACHE`` says, else where the system keeps such things."""
     asked = os.environ.get(VARIABLE)
     if asked is not None:
-        return _at(None if asked.strip().lower() in ("", "off") else os.path.abspath(os.path.expanduser(asked)))
+        folder = os.path.expanduser(asked)
+        own = folder if folder.startswith("~") else os.path.abspath(folder)
+        return _at(None if asked.strip().lower() in ("", "off") else own)
     return _at(os.path.join(_home(), "ostinato", "kernels"))
 
 
