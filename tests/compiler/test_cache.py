@@ -176,7 +176,7 @@ def test_a_disk_that_takes_nothing(folder: Path, number: int, step: str, monkeyp
         kept.put("k", ENTRY)
     assert os.strerror(number) in (kept.reason() or "")
     assert sorted(p.name for p in folder.iterdir()) == ["old.kernel"]
-    assert Cache(folder).get("old") == ENTRY
+    assert kept.get("old") == ENTRY
 
 
 def test_what_a_dead_process_left_counts_and_leaves(folder: Path) -> None:

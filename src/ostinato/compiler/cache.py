@@ -54,12 +54,13 @@ class Cache:
         self.folder = None if folder is None else Path(folder)
         self.limit = limit
         self._reason: str | None = f"{VARIABLE} turns it off" if folder is None else None
+        self._full: str | None = None
         self._ready = False
 
     def reason(self) -> str | None:
-        """Why nothing is kept; None while all is well."""
+        """Why nothing more is kept; None while all is well."""
         self._open()
-        return self._reason
+        return self._reason or self._full
 
     def get(self, key: str) -> Entry | None:
         """What :meth:`put` kept under this key; None if nothing, or if it can no longer be read."""
@@ -82,7 +83,7 @@ class Cache:
     def put(self, key: str, entry: Entry) -> None:
         """Keep an entry: whole or not at all, whoever else writes the same."""
         folder = self._open()
-        if folder is None:
+        if folder is None or self._full is not None:
             return
         data = _pack(entry)
         if len(data) > self.limit:
@@ -98,8 +99,8 @@ class Cache:
                 with suppress(OSError):
                     os.unlink(temporary)
                 raise
-        except OSError as problem:
-            self._close(problem)
+        except OSError as problem:  # What is there can still be read.
+            self._full = str(problem)
 
     def _open(self) -> Path | None:
         """The folder, made and examined the first time; None if nothing is to be kept."""
