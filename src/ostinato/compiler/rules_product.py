@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ostinato.compiler.graph import Node
+from ostinato.compiler.graph import Node, Shape
 from ostinato.compiler.rules_pointwise import scaled
 from ostinato.compiler.rules_shape import slices
 from ostinato.compiler.traced import MIXES, Maker, Value
@@ -98,26 +98,13 @@ def of_rows(m: Maker, a: Value, b: Value) -> Value:
     if (weight := _weight(a.node, extra)) is not None:
         product = _weighted(m, _swapped(m, b.node), Value(weight, dtype=m.dtype), extra)
         return replace(b, node=_swapped(m, product), fill=None)
-    terms = [
-        replace(a, node=m.build.reshape(a.node, (*lead, n, k, 1), m.source)),
-        replace(b, node=m.build.reshape(b.node, (*lead, 1, k, p), m.source)),
-    ]
-    axis = extra + 1
-    if p == 1 or n == 1:
-        # One axis less: the products of a vector with a matrix.
-        size = (*lead, n, k) if p == 1 else (*lead, k, p)
-        terms = [replace(t, node=m.build.reshape(t.node, _without(t.node, size), m.source)) for t in terms]
-        axis = extra + 1 if p == 1 else extra
-    node = m.build.reduce("sum", m.point("mul", *terms).node, [axis], m.source)
+    # Two rows multiplied element by element, then summed over k; an axis of size 1 is left out where there is one.
+    shapes: tuple[Shape, Shape] = ((n, k), (1, k)) if p == 1 else ((k, 1), (k, p)) if n == 1 else ((n, k, 1), (1, k, p))
+    parts = zip((a, b), shapes, strict=True)
+    terms = [replace(v, node=m.build.reshape(v.node, (*lead, *shape), m.source)) for v, shape in parts]
+    summed = extra if n == 1 and p != 1 else extra + 1
+    node = m.build.reduce("sum", m.point("mul", *terms).node, [summed], m.source)
     return replace(a, node=m.build.reshape(node, (*lead, n, p), m.source), dtype=m.dtype, fill=None)
-
-
-def _without(node: Node, like: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of (…, n, k, 1) or (…, 1, k, p) with an axis of size 1 taken out, to broadcast against ``like``."""
-    lead, (n, k, p) = node.shape[:-3], node.shape[-3:]
-    if like[-1] == k:
-        return (*lead, n, k) if p == 1 else (*lead, 1, k)
-    return (*lead, k, p)
 
 
 def _weight(node: Node, extra: int) -> Node | None:
