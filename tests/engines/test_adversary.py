@@ -533,6 +533,25 @@ def test_inference_again_and_again_without_a_parameter(kind, dtype) -> None:
         torch.testing.assert_close(layer(x)[0], expected)
 
 
+@pytest.mark.parametrize("put", [nn.Module.register_buffer, setattr], ids=["buffer", "attribute"])
+def test_a_gradient_that_nothing_but_a_buffer_or_an_attribute_asks_for(put) -> None:
+    gain = torch.tensor(0.9, requires_grad=True)
+
+    class Gained(OnlyBuffers):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            put(self, "gain", gain)
+
+        def step(self, x, h):
+            return torch.tanh(x @ self.weight.T + h) * self.gain
+
+    layer, x, found = ostinato.Recurrent(Gained, 4, 5), torch.randn(6, 3, 4), []
+    for engine in ("native", "loop"):
+        with ostinato.engine(engine):
+            found.append(torch.autograd.grad(layer(x)[0].sum(), gain))
+    torch.testing.assert_close(*found)
+
+
 def results(layer, x):
     """A layer's output, and the gradients of its parameters."""
     output = layer(x)[0]

@@ -207,6 +207,20 @@ def test_learned_and_computed_initial_states() -> None:
             close(results(compiled, x, layer, lengths=lengths), results(layer, x, layer, lengths=lengths))
 
 
+def test_a_gradient_that_only_a_buffer_asks_for() -> None:
+    class Gained(ostinato.Cell):
+        def __init__(self, input_size, hidden_size):
+            super().__init__(input_size, hidden_size)
+            self.register_buffer("gain", torch.tensor(0.9, dtype=torch.float64, requires_grad=True))
+
+        def step(self, x, h):
+            return torch.tanh(x.sum(-1, keepdim=True) + h * self.gain)
+
+    layer, x = make(Gained, num_layers=1), torch.randn(5, 3, 4, dtype=torch.float64)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    close(*(torch.autograd.grad(run(x)[0].sum(), layer.gain_l0) for run in (compiled, layer)))
+
+
 def test_lengths_are_checked_when_the_graph_runs() -> None:
     layer = make(ostinato.LSTMCell)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")

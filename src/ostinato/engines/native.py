@@ -159,6 +159,6 @@ def _wants_grad(call: LayerCall) -> bool:
         own = cell.__dict__
         if any(p is not None and p.requires_grad for p in own["_parameters"].values()):
             return True
-        if own["_modules"] and any(t.requires_grad for t in tensors_of(cell).values()):
+        if any(t.requires_grad for t in tensors_of(cell).values()):
             return True
     return any(v.requires_grad for part in (call.streams, call.constants) for v in part.values())

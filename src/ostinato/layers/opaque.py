@@ -146,7 +146,7 @@ def _without_padding(batch: Batch, lengths: Tensor) -> Batch:
 
 
 def _wants_grad(layer: Recurrent, data: Tensor, network: Any, given: Streams) -> bool:
-    tensors = [data, *layer.parameters(), *given[0].values(), *given[1].values()]
+    tensors = [data, *layer.parameters(), *layer.buffers(), *given[0].values(), *given[1].values()]
     for state in network:
         tensors += [state] if isinstance(state, Tensor) else list(state)
     return any(t.requires_grad for t in tensors)
