@@ -185,6 +185,27 @@ def total_of(function, kind=Plain, **own):
     return Made, own
 
 
+class Matched:
+    __match_args__ = ("depth",)
+    depth = 1.0
+
+    @property
+    def width(self):
+        return GAIN
+
+
+def by_keyword(self, total):
+    match self.options:
+        case Matched(width=found):
+            return total * found
+
+
+def by_place(self, total):
+    match self.options:
+        case Matched(found):
+            return total * found
+
+
 class ByMeta(Plain, metaclass=Meta):
     def step(self, x, h):
         return torch.tanh(self.total(x, h) * type(self).factor)
@@ -254,6 +275,22 @@ CHANGES = {
     "attribute that a class gets, tried": (
         *total_of(from_class),
         lambda c, m: m.setattr(Empty, "factor", 3.0, raising=False),
+    ),
+    "attribute that a pattern names": (
+        *total_of(by_keyword, options=Matched()),
+        lambda c, m: m.setitem(globals(), "GAIN", 0.1),
+    ),
+    "attribute that a pattern's class names": (
+        *total_of(by_place, options=Matched()),
+        lambda c, m: m.setattr(Matched, "depth", 3.0),
+    ),
+    "globals of a function": (
+        *total_of(lambda self, total: total * of.__globals__["GAIN"]),
+        lambda c, m: m.setitem(globals(), "GAIN", 0.1),
+    ),
+    "globals of a frame": (
+        *total_of(lambda self, total: total * sys._getframe().f_globals["GAIN"]),
+        lambda c, m: m.setitem(globals(), "GAIN", 0.1),
     ),
     "name that a module gets": (
         *total_of(lambda self, total: total * getattr(space, "missing", 1.0)),

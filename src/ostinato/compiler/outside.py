@@ -13,6 +13,9 @@ from ostinato.compiler.refusal import Refused
 ANYTHING = frozenset(("globals", "eval", "exec", "__import__"))
 """Builtins that read what no name in the code tells."""
 
+NAMESPACES = frozenset(("__globals__", "f_globals", "f_locals", "f_builtins"))
+"""Attributes that do."""
+
 FILES = frozenset(("open", "input"))
 """Builtins that read what is outside of the program."""
 
@@ -22,7 +25,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 REFLECTION = frozenset(
-    _words("getattr hasattr vars dir attrgetter methodcaller getattr_static __dict__ __getattribute__")
+    _words("getattr hasattr vars dir attrgetter methodcaller getattr_static __dict__ __getattribute__ __match_args__")
 )
 """Names by which attributes are read that the code need not name."""
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
 from ostinato.compiler.lines import line_of
-from ostinato.compiler.outside import ANYTHING, FILES, REFLECTION, refuse_function, refuse_outside
+from ostinato.compiler.outside import ANYTHING, FILES, NAMESPACES, REFLECTION, refuse_function, refuse_outside
 from ostinato.compiler.refusal import Refused
 from ostinato.compiler.watched import BUFFER, Itself, Naming, Picture, freeze, is_library
 
@@ -62,6 +62,7 @@ def names_of(code: CodeType) -> Names:
         codes += [c for c in current.co_consts if isinstance(c, CodeType)]
         names.texts |= {c for c in current.co_consts if isinstance(c, str) and c.isidentifier()}
         chain: tuple[str, ...] = ()
+        before: Any = None
         for instruction in dis.get_instructions(current):
             op, name = instruction.opname, instruction.argval
             if chain and op not in SILENT and op not in ("LOAD_ATTR", "LOAD_METHOD"):
@@ -77,8 +78,13 @@ def names_of(code: CodeType) -> Names:
             elif op == "IMPORT_NAME":
                 names.imports.add(name)
                 chain = ()
+            elif op == "MATCH_CLASS":
+                # ``case Options(1.0, gain=g)``: the keywords are a constant, and the class says the other names.
+                names.attributes |= {*before, *(("__match_args__",) if name else ())}
+                chain = ()
             elif op not in SILENT:
                 chain = ()
+            before = before if op in SILENT else name
     return names
 
 
@@ -208,6 +214,9 @@ class Reach:
         if not own:
             return
         names = names_of(function.__code__)
+        for name in sorted(NAMESPACES & names.attributes):
+            why = f"{name} reads what cannot be watched; name it where the step reads it"
+            raise Refused(why, line_of(function.__code__, name))
         self.attributes |= names.attributes
         self.texts |= names.texts
         self.dynamic |= not REFLECTION.isdisjoint(names.attributes)
