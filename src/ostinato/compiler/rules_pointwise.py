@@ -101,7 +101,10 @@ SMALL_POWERS: dict[float | None, Callable[[Maker, Value], Value]] = {
 
 
 def clamp(m: Maker, v: Value, min: Operand | None = None, max: Operand | None = None) -> Value:
-    if isinstance(min, Value) or isinstance(max, Value):
+    limits = [limit for limit in (min, max) if isinstance(limit, Value)]
+    if limits:
+        like = next((limit for limit in limits if limit.row is not None), None)
+        v = v if v.row is not None or like is None else m.spread(v, like)
         bounded = v if min is None else bound(m, "lt", v, min)
         return bounded if max is None else bound(m, "gt", bounded, max)
     return m.point("clamp", v, **{name: float(x) for name, x in (("min", min), ("max", max)) if x is not None})
