@@ -23,6 +23,8 @@ from torch import get_num_threads, nn
 from torch.distributions.transforms import AffineTransform
 
 import ostinato
+from ostinato import errors
+from ostinato.compiler import pipeline
 from ostinato.engines import known
 
 GAIN = 2.0
@@ -703,6 +705,22 @@ def test_a_module_of_torchscript_is_refused() -> None:
         act = torch.jit.script(nn.Tanh())
     with pytest.warns(UserWarning, match="self.act is TorchScript, which nothing can watch"):
         ostinato.Recurrent(WithModule, 4, 5, act=act)(torch.randn(2, 3, 4))
+
+
+def test_whatever_is_wrong_with_the_compiler_the_loop_runs(monkeypatch) -> None:
+    class Unlucky(Plain):
+        def step(self, x, h):
+            return torch.sigmoid(self.total(x, h))
+
+    def fail(graph):
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(pipeline, "centre", fail)
+    layer = ostinato.Recurrent(Unlucky, 4, 5)
+    with pytest.warns(UserWarning, match="the step cannot be compiled: RecursionError: maximum recursion depth"):
+        layer(torch.randn(2, 3, 4))
+    with pytest.raises(errors.EngineError, match="RecursionError"), ostinato.engine("native"):
+        layer(torch.randn(2, 3, 4))
 
 
 def test_check_names_a_list_that_grows() -> None:

@@ -184,4 +184,6 @@ def _build(cell: Cell, signature: Signature) -> Result:
         built = pipeline.build(with_numbers(cell), signature.input_size, streams, constants, signature.wants_grad)
     except Refused as refused:
         return _plain(refused)
+    except Exception as error:  # whatever is wrong with the compiler, the loop can run
+        return Refused(f"the step cannot be compiled: {type(error).__name__}: {error}")
     return Compiled(built.program, built.times)
