@@ -21,6 +21,7 @@ from ostinato.cells.cell import Cell
 from ostinato.compiler import pipeline
 from ostinato.compiler.guard import Guard, changed, tensors_of
 from ostinato.compiler.refusal import Refused
+from ostinato.compiler.trace import Widths
 from ostinato.engines.compiled import Compiled
 from ostinato.engines.stand_ins import with_numbers
 
@@ -181,9 +182,23 @@ def _build(cell: Cell, signature: Signature) -> Result:
             return Refused(f"self.{name} is {tensor.dtype} and the input {signature.dtype}")
     streams, constants = ({n: (w, d) for n, w, d in part} for part in (signature.streams, signature.constants))
     try:
-        built = pipeline.build(with_numbers(cell), signature.input_size, streams, constants, signature.wants_grad)
+        return compiled(with_numbers(cell), signature.input_size, streams, constants, signature.wants_grad)
     except Refused as refused:
         return _plain(refused)
-    except Exception as error:  # whatever is wrong with the compiler, the loop can run
-        return Refused(f"the step cannot be compiled: {type(error).__name__}: {error}")
+
+
+def compiled(
+    cell: Cell, x_size: int, streams: Widths, constants: Widths, wants_grad: bool, hoist: int | None = None
+) -> Compiled:
+    """What ``pipeline.build`` builds; whatever is wrong with the compiler, plain PyTorch can run the step.
+
+    Raises:
+        Refused: the step has no native form, or the compiler fails.
+    """
+    try:
+        built = pipeline.build(cell, x_size, streams, constants, wants_grad, hoist)
+    except Refused:
+        raise
+    except Exception as error:
+        raise Refused(f"the step cannot be compiled: {type(error).__name__}: {error}") from error
     return Compiled(built.program, built.times)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from ostinato.cells.cell import Cell, check_step
-from ostinato.compiler import pipeline
 from ostinato.compiler.cpu.launch import Call
 from ostinato.compiler.cpu.machine import Machine
 from ostinato.compiler.guard import Guard, tensors_of
@@ -111,13 +110,12 @@ def _make(cell: Cell, signature: Signature) -> Code:
         if tensor.is_floating_point() and tensor.dtype != signature.dtype:
             raise Refused(f"self.{name} is {tensor.dtype} and the input {signature.dtype}")
     widths = {name: (width, dtype) for name, width, dtype in signature.given}
-    built = pipeline.build(cell, cell.input_size, widths, {}, False, hoist=PARAMS)
+    compiled = known.compiled(cell, cell.input_size, widths, {}, False, hoist=PARAMS)
     impure = guard.change(cell)
     if impure is not None:
         raise impure
-    compiled = Compiled(built.program, built.times)
     try:
-        code = Code(compiled, Kernel(built.program, signature.dtype).machine(False), guard.holds)
+        code = Code(compiled, Kernel(compiled.program, signature.dtype).machine(False), guard.holds)
         differs = _differs(code, cell, signature)
     except Exception as error:  # whatever is wrong with a kernel, plain PyTorch can run the step
         raise Refused(f"the compiled step failed its trial: {type(error).__name__}: {error}") from None
