@@ -25,6 +25,8 @@ STEPS = {
     "norm of order 0.5": lambda h: h / (h.norm(p=0.5, dim=-1, keepdim=True) + 0.1),
     "norm over two axes": lambda h: h / (h.unflatten(-1, (H, 1)).norm(dim=(1, 2)).unsqueeze(-1) + 0.1),
     "sinc": torch.sinc,
+    "logarithms of nothing": lambda h: torch.xlogy(h, h.cos() * 2) + torch.special.xlog1py(h, h + 2),
+    "logarithms of numbers": lambda h: torch.xlogy(h, 3.0) + torch.xlogy(2.0, h + 4),
     "hardshrink": lambda h: F.hardshrink(h, 0.0) + F.softshrink(h, 0.0),
     "flat and steep": lambda h: F.relu(h) + F.relu6(h) + F.hardtanh(h, 0, 1) + F.elu(h) + F.celu(h) + F.hardswish(h),
 }

@@ -101,9 +101,8 @@ SMALL_POWERS: dict[float | None, Callable[[Maker, Value], Value]] = {
 
 
 def clamp(m: Maker, v: Value, min: Operand | None = None, max: Operand | None = None) -> Value:
-    limits = [limit for limit in (min, max) if isinstance(limit, Value)]
-    if limits:
-        like = next((limit for limit in limits if limit.row is not None), None)
+    if isinstance(min, Value) or isinstance(max, Value):
+        like = next((limit for limit in (min, max) if isinstance(limit, Value) and limit.row is not None), None)
         v = v if v.row is not None or like is None else m.spread(v, like)
         bounded = v if min is None else bound(m, "lt", v, min)
         return bounded if max is None else bound(m, "gt", bounded, max)
@@ -116,6 +115,19 @@ def bound(m: Maker, beyond: str, v: Value, limit: Operand) -> Value:
     if isinstance(limit, Value):
         over = m.logic("or", over, m.compare("ne", limit, limit))
     return m.where(over, limit, v)
+
+
+def xlog(op: str, pole: float) -> Rule:
+    """``x * log(y)``, zero where x is; the derivative by x is the logarithm there too, where y has one."""
+
+    def rule(m: Maker, x: Operand, y: Operand) -> Value:
+        x, y = m.real(x), m.real(y)
+        x, y = x if x.row is not None else m.spread(x, y), y if y.row is not None else m.spread(y, x)
+        outside = m.logic("or", m.compare("le", y, pole), m.compare("eq", y, math.inf))
+        known = m.where(m.logic("and", m.compare("eq", x, 0.0), outside), 1.0 + pole, y)
+        return m.point("mul", x, m.point(op, known))
+
+    return rule
 
 
 def softplus(m: Maker, v: Value, beta: float = 1, threshold: float = 20) -> Value:
@@ -262,6 +274,8 @@ POINTWISE_RULES: dict[str, Rule] = {
     "clamp": clamp,
     "clamp_min": lambda m, v, low: clamp(m, v, low),
     "clamp_max": lambda m, v, high: clamp(m, v, None, high),
+    "xlogy": xlog("log", 0.0),
+    "special_xlog1py": xlog("log1p", -1.0),
     "softplus": softplus,
     "gelu": lambda m, v, *, approximate="none": m.point("gelu", v, approximate=approximate),
     "elu": elu,
