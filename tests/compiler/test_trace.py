@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -384,6 +385,24 @@ def test_bool_and_integer_streams() -> None:
     agree(Streams(H, H), kinds | {"kind": (1, torch.int32)})
     with pytest.raises(Refused, match=r"aten.relu computes in torch.int64"):
         agree(TimeGapCell(I, H), {"gap": (1, torch.int64)})
+
+
+class Marked(TimeGapCell):
+    mark: Any = 7
+
+    def step(self, x, h, *, gap):
+        return torch.where(gap == self.mark, h, super().step(x, h, gap=gap.to(x.dtype)))
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.int16])
+def test_integers_are_compared_only_where_no_rounding_joins_two(kind: torch.dtype) -> None:
+    agree(Marked(I, H), {"gap": (1, kind)})
+    large, other = Marked(I, H), Marked(I, H)
+    large.mark, other.mark = 2**24, torch.full((H,), 7)
+    for cell in (large, other) if kind.itemsize > 2 else (large,):
+        with pytest.raises(Refused, match=r"aten.eq compares integers that torch.float32 does not .*gap == self.mark"):
+            trace(cell._frozen_view(), I, {"gap": (1, kind)}, {})
+    agree(large.double() if kind.itemsize > 2 else other, {"gap": (1, kind)})
 
 
 def test_an_integer_stream_divided_in_single_precision_is_refused_in_a_double_cell() -> None:

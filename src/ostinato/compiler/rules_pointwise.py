@@ -20,7 +20,30 @@ def same(op: str) -> Rule:
 
 
 def compares(op: str) -> Rule:
-    return lambda m, a, b: m.compare(op, a, b)
+    def rule(m: Maker, a: Operand, b: Operand) -> Value:
+        if not (is_exact(m, a) or is_exact(m, b)) or wraps(a, b) or wraps(b, a):
+            raise m.refuse(f"compares integers that {m.dtype} does not tell apart; compare them as .to(x.dtype)")
+        return m.compare(op, a, b)
+
+    return rule
+
+
+def is_exact(m: Maker, operand: Operand) -> bool:
+    """Whether to compare with this is the same in the cell's dtype: with what is real, or too small to be rounded."""
+    if isinstance(operand, Value) and operand.fill is None:
+        kind = operand.dtype or m.dtype
+        return kind.is_floating_point or kind.itemsize <= 2
+    number = operand.fill if isinstance(operand, Value) else operand
+    return isinstance(number, float) or abs(number or 0) * torch.finfo(m.dtype).eps < 2
+
+
+def wraps(value: Operand, number: Operand) -> bool:
+    """Whether torch brings a number into the range of the integers it is compared with."""
+    kind = value.dtype if isinstance(value, Value) else None
+    if kind in (None, torch.bool) or kind.is_floating_point or not isinstance(number, int):
+        return False
+    limits = torch.iinfo(kind)
+    return not limits.min <= number <= limits.max
 
 
 def logical(op: str) -> Rule:
