@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import subprocess
 import sys
@@ -548,6 +549,12 @@ def branches(self, x, h):
 
 BATCH = "the step depends on the batch size:"
 
+
+def bounded(value):
+    value.data = value.data.clamp(-100.0, 100.0)
+    return value
+
+
 REFUSALS = {
     "branches on a value": (branches, r"sums over the batch axis"),
     "item": (lambda s, x, h: h * float(h[0, 0]), r"picks along the batch axis"),
@@ -557,6 +564,12 @@ REFUSALS = {
     "allclose": (lambda s, x, h: h if torch.allclose(s.u, s.u) else -h, r"branches on a value"),
     "tolist": (lambda s, x, h: h * s.u.tolist()[0], r"tolist.*takes values out"),
     "numpy": (lambda s, x, h: h * float(s.plain.numpy()[0]), r"numpy.*takes values out"),
+    "text": (lambda s, x, h: h * len(str(s.u)), r"repr.*takes values out.*len\(str"),
+    "text of a format": (lambda s, x, h: h * len(f"{s.u}"), r"format.*takes values out"),
+    "copy": (lambda s, x, h: h + copy.copy(h), r"h \+ copy.copy"),
+    "other numbers": (lambda s, x, h: bounded(h + 0), r"Tensor.data: .*puts other numbers .*value.data = "),
+    "vmap": (lambda s, x, h: torch.vmap(torch.sin)(h), r"depends on the batch size.*vmap\(torch.sin"),
+    "derivative": (lambda s, x, h: torch.func.jvp(torch.sin, (h,), (x,))[1], r"torch.func.s transforms .*jvp\("),
     "batch size": (lambda s, x, h: h / x.shape[0], r"depends on the batch size.*h / x.shape"),
     "length of the batch": (lambda s, x, h: h * len(x), r"len: the step depends on the batch size.*x\.shape\[0\]"),
     "large batches": (lambda s, x, h: h.exp() if x.shape[0] > 64 else h.tanh(), f"{BATCH} it compares it"),

@@ -21,7 +21,7 @@ WATCHES = "watches a gradient; ostinato.functional.clip_gradient bounds one"
 LEARNS = "changes what wants a gradient"
 
 _METHODS = {
-    "tolist numpy __array__ __dlpack__ apply_ map_": VALUES,
+    "tolist numpy __array__ __dlpack__ apply_ map_ __repr__ __format__ __reduce_ex__": VALUES,
     "data_ptr storage untyped_storage _typed_storage storage_offset stride is_contiguous is_set_to is_shared": MEMORY,
     "register_hook register_post_accumulate_grad_hook retain_grad": WATCHES,
     "requires_grad_": LEARNS,
@@ -35,7 +35,12 @@ _READ = {
     "grad_fn _grad_fn is_leaf output_nr retains_grad _base _version": HISTORY,
     "_backward_hooks _post_accumulate_grad_hooks": WATCHES,
 }
-_WRITTEN = {"requires_grad": LEARNS, "grad _grad": "changes a gradient within the step", "_backward_hooks": WATCHES}
+_WRITTEN = {
+    "requires_grad": LEARNS,
+    "grad _grad": "changes a gradient within the step",
+    "_backward_hooks": WATCHES,
+    "data": "puts other numbers into a tensor",
+}
 
 
 def _property(name: str, access: str) -> Any:
@@ -74,6 +79,8 @@ class Escapes(TorchFunctionMode):
         own = WATCHED.get(func)
         if own is not None:
             return own(self, *args, **(kwargs or {}))
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise self.refuse("torch.func's transforms within a step have no native form")
         if holds_rows(args) or (kwargs and holds_rows(kwargs)):
             args, kwargs = self._with_numbers(func, args, kwargs or {})
         try:

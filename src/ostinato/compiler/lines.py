@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dis
+import functools
 import linecache
 import os
 import sys
@@ -14,6 +17,7 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = (
     os.path.dirname(os.path.abspath(torch.__file__)) + os.sep,
     *(os.path.join(PACKAGE, own) + os.sep for own in ("compiler", "layers")),
+    *(own.__code__.co_filename for own in (contextlib.contextmanager, copy.copy, functools.wraps)),
 )
 """Where a line is not the user's."""
 

@@ -110,8 +110,13 @@ class Recorder(TorchDispatchMode):
     def watching(self) -> Iterator[None]:
         """The block in which the step runs."""
         escapes = Escapes(self._known, self.maker.rows)
-        with escapes, self:
-            yield
+        try:
+            with escapes, self:
+                yield
+        except Exception:
+            if isinstance(escapes.raised, Refused):
+                raise escapes.raised from None  # of which torch may make another, as on leaving a transform
+            raise
         escapes.settle()
 
     def argument(self, tensor: Tensor, value: Value, owner: str) -> None:
