@@ -670,6 +670,26 @@ def test_other_refusals() -> None:
         traced(mixed)
 
 
+def test_a_tensor_with_the_name_of_an_argument() -> None:
+    class Named(ostinato.Cell):
+        def __init__(self, input_size: int, hidden_size: int, name: str) -> None:
+            super().__init__(input_size, hidden_size)
+            self.name = name
+            setattr(self, name, nn.Parameter(torch.ones(hidden_size)))
+
+        def step(self, x, h):
+            return torch.tanh(h + x.sum(-1, keepdim=True))
+
+    class Reading(Named):
+        def step(self, x, h):
+            return super().step(x, h) * getattr(self, self.name)
+
+    for name, kind in (("x", "x"), ("h", "state")):
+        assert traced(Named(I, H, name)).inputs[name]["kind"] == kind
+        with pytest.raises(Refused, match=f"self.{name} and an argument of the step have one name"):
+            traced(Reading(I, H, name))
+
+
 def test_picking_by_a_list_of_bools() -> None:
     agree(cell_of(lambda s, x, h: h + h[:, [True, False, True, False, False, False]].repeat(1, 3)))
     agree(cell_of(lambda s, x, h: h * h[:, [True] * H]))

@@ -81,6 +81,7 @@ class _Call:
         recorder = Recorder(maker)
         random = torch.Generator(self.device).manual_seed(rows)
         inputs: dict[str, Node] = {}
+        own: dict[str, Node] = {}
 
         def argument(kind: str, name: str, size: int, dtype: torch.dtype) -> Tensor:
             if dtype.is_complex:
@@ -101,11 +102,14 @@ class _Call:
                 kind = "bool" if tensor.dtype is torch.bool else "real"
                 node = maker.build.input("tensor", path, tuple(tensor.shape), False, kind)
                 recorder.argument(tensor, Value(node, dtype=tensor.dtype), f"self.{path}")
-                inputs[path] = node
+                own[path] = node
             output, new = self._run(recorder, x, states, given)
         outputs = {"output": recorder.result(output, "output")}
         outputs |= {f"new.{n}": recorder.result(t, n) for n, t in zip(names, new, strict=True)}
-        return _read(Graph(inputs, outputs), set(self.tensors))
+        read = _read(own, outputs)
+        if both := read.keys() & inputs.keys():
+            raise Refused(f"self.{min(both)} and an argument of the step have one name; rename one of them")
+        return Graph(inputs | read, outputs)
 
     def _run(
         self, recorder: Recorder, x: Tensor, states: tuple[Tensor, ...], given: dict[str, Tensor]
@@ -152,11 +156,10 @@ def _plain(module: Any, path: str, tensors: dict[str, Tensor], seen: dict[int, A
     return view
 
 
-def _read(graph: Graph, tensors: set[str]) -> Graph:
-    """The graph without those tensors of the cell that no output needs."""
-    used = {id(n) for n in Graph({}, graph.outputs).nodes()}
-    kept = {name: node for name, node in graph.inputs.items() if name not in tensors or id(node) in used}
-    return Graph(kept, graph.outputs)
+def _read(tensors: dict[str, Node], outputs: dict[str, Node]) -> dict[str, Node]:
+    """Those tensors of the cell that an output needs."""
+    used = {id(n) for n in Graph({}, outputs).nodes()}
+    return {path: node for path, node in tensors.items() if id(node) in used}
 
 
 def alike(one: Graph, two: Graph) -> bool:
