@@ -707,6 +707,28 @@ def test_a_module_of_torchscript_is_refused() -> None:
         ostinato.Recurrent(WithModule, 4, 5, act=act)(torch.randn(2, 3, 4))
 
 
+class Timed(Plain):
+    def step(self, x, h, *, sizes, columns):
+        return torch.tanh(self.total(x, h) * sizes + columns)
+
+
+class Outer(Plain):
+    state_names = ("output",)
+
+    def step(self, x, output):
+        return torch.tanh(self.total(x, output))
+
+
+@pytest.mark.parametrize(("kind", "names"), [(Timed, ("sizes", "columns")), (Outer, ())])
+def test_a_name_that_kernels_have_for_themselves(kind, names) -> None:
+    layer, x = ostinato.Recurrent(kind, 4, 5), torch.randn(6, 3, 4)
+    given = {name: torch.rand(6, 3, 5) for name in names}
+    with pytest.warns(UserWarning, match="is a name that kernels have for themselves; rename"):
+        output, _ = layer(x, **given)
+    with ostinato.engine("loop"):
+        torch.testing.assert_close(output, layer(x, **given)[0])
+
+
 def test_whatever_is_wrong_with_the_compiler_the_loop_runs(monkeypatch) -> None:
     class Unlucky(Plain):
         def step(self, x, h):

@@ -11,9 +11,12 @@ from torch import Tensor
 
 from ostinato.compiler import kernel as native
 from ostinato.compiler import reference
-from ostinato.compiler.cpu import jit, targets
+from ostinato.compiler.cpu import jit, layout, targets
 from ostinato.compiler.program import Gradients, Loop, Program, Ran
 from ostinato.engines import tracing
+
+TAKEN = frozenset((*layout.FIXED, "output"))
+"""What kernels have names for themselves, so that no state and no keyword of a step may be called that."""
 
 
 class Kernel(Protocol):

@@ -22,6 +22,7 @@ from ostinato.compiler import pipeline
 from ostinato.compiler.guard import Guard, changed, tensors_of
 from ostinato.compiler.refusal import Refused
 from ostinato.compiler.trace import Widths
+from ostinato.engines import kernels
 from ostinato.engines.compiled import Compiled
 from ostinato.engines.stand_ins import with_numbers
 
@@ -195,6 +196,8 @@ def compiled(
     Raises:
         Refused: the step has no native form, or the compiler fails.
     """
+    if taken := kernels.TAKEN.intersection((*cell.state_names, *streams, *constants)):
+        raise Refused(f"{min(taken)!r} is a name that kernels have for themselves; rename the state or the keyword")
     try:
         built = pipeline.build(cell, x_size, streams, constants, wants_grad, hoist)
     except Refused:
