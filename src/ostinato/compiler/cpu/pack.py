@@ -99,7 +99,7 @@ class Panel:
             for k, n in enumerate(group):
                 positions[n] = vector + k * units
             start = 0
-            for count in _parts(len(columns), most[key]):
+            for count in _parts(shape, len(columns), most[key]):
                 part, first = tuple(columns[start : start + count]), columns[start][0]
                 chunks.append(Chunk(first.operand, first.inner, vector + start, count, weights, part))
                 weights += first.inner * count * lanes
@@ -110,8 +110,13 @@ class Panel:
         return cls(count, units, stage.width, vector, tuple(chunks), tuple(positions), rows, weights, offset)
 
 
-def _parts(count: int, most: int) -> list[int]:
-    """``count`` vectors for as few kernels as can be, of about one size."""
+def _parts(shape: tiles.Shape, count: int, most: int) -> list[int]:
+    """``count`` vectors for as few kernels as can be, of about one size.
+
+    A kernel that takes all, with fewer rows, is better than two of half as many vectors: those do little but load.
+    """
+    if count <= shape.near:
+        return [count]
     number = -(-count // most)
     return [count // number + (n < count % number) for n in range(number)]
 
@@ -130,7 +135,7 @@ def _units(shape: tiles.Shape, total: int, groups: list[tuple[int, int]], thread
 
     def work(units: int) -> float:
         tiles_in_all = -(-total // units)
-        cost = sum(max(n, ALONE) for count, most in groups for n in _parts(count * units, most))
+        cost = sum(max(n, ALONE) for count, most in groups for n in _parts(shape, count * units, most))
         return -(-tiles_in_all // threads) * cost
 
     best = min(range(1, widest + 1), key=lambda units: (work(units), -units))
