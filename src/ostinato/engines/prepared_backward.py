@@ -14,7 +14,7 @@ from ostinato.compiler.kernel import Kernel
 from ostinato.compiler.less_mean import take_mean
 from ostinato.engines.compiled import Compiled
 from ostinato.engines.places import Block, Shape, Source, centred_of, params_in, write_params
-from ostinato.engines.prepared_weights import KEPT, OUTPUT, Lie, Product, Sum, View, X, are_written, terms_of
+from ostinato.engines.prepared_weights import KEPT, OUTPUT, Lie, Product, Sum, View, X, are_written, shaped, terms_of
 
 
 class Backward:
@@ -36,7 +36,6 @@ class Backward:
         wanted: Sequence[bool],
     ) -> None:
         self.again = lambda: Backward(compiled, kernel, shape, blocks, sources, wanted)
-        self._total = shape.steps * shape.rows
         pairs = list(zip(compiled.params, sources, strict=True))
         asked = compiled.asked({n for n, s in pairs if wanted[1 + s.tensor]} | ({"x"} if wanted[0] else set()))
         machine, streams = kernel.gradient_machine(asked)
@@ -54,13 +53,17 @@ class Backward:
         self._centred = len(centred_of(sources))
         self._params = params_in(compiled, sources, index)
         self._reads = [(index[n], view.number, view.column * size) for n, view in read.items() if n in index]
-        self._outs = [(index[name], width) for name, width in outs]
+        self._outs = [index[name] for name, _ in outs]
         numbers = {name: number for number, (name, _) in enumerate(outs, len(widths))}
         made = {n: View(numbers[held.buffer], *held[1:]) for n, held in streams.items() if held.buffer in numbers}
         lie = Lie([*widths, *(width for _, width in outs)], shape, kernel.dtype)
         terms = terms_of(compiled, asked, streams, read, made, lie)
         self._wanted = tuple(wanted)
         self._x = made["grad.x"].number if "grad.x" in made else None
+        self._shapes = [
+            (shape.steps, shape.rows, shape.input) if number == self._x else (shape.steps * shape.rows, width)
+            for number, (_, width) in enumerate(outs, KEPT + len(blocks))
+        ]
         self._parts: list[list[tuple[Source, list[Product | Sum]]]] = [[] for _ in wanted[1:]]
         for name, source in sorted(pairs, key=lambda pair: pair[1][:2]):
             self._parts[source.tensor].append((source, terms.get(name, [])))
@@ -88,14 +91,14 @@ class Backward:
             return self.again().run(x, output, kept, given, grad, grad_finals)
         try:
             params, kept = (*given, *kept[: self._centred]), kept[self._centred :]
-            tensors = [x.view(self._total, -1), x if output is None else output.view(self._total, -1), *kept]
+            tensors = [x, x if output is None else output, *kept]
             addresses = [t.data_ptr() for t in tensors]
             outs = self._loop(x, addresses, params, grad, grad_finals)
             tensors += outs
             addresses += [out.data_ptr() for out in outs]
             grads: list[Tensor | None] = [None] * len(self._wanted)
             if self._wanted[0]:
-                grads[0] = torch.zeros_like(x) if self._x is None else tensors[self._x].view(x.shape)
+                grads[0] = torch.zeros_like(x) if self._x is None else tensors[self._x]
             for n, tensor in enumerate(given):
                 if self._wanted[1 + n]:
                     written = self._written[n]
@@ -126,8 +129,8 @@ class Backward:
             flowing = zeros if final is None else final.resolve_neg().contiguous()
             held.append(flowing)
             words[at] = flowing.data_ptr()
-        outs = [memory.empty(like, self._total, width) for _, width in self._outs]
-        for (at, _), out in zip(self._outs, outs, strict=True):
+        outs = [memory.empty(like, *shape) for shape in self._shapes]
+        for at, out in zip(self._outs, outs, strict=True):
             words[at] = out.data_ptr()
         standing.clear_sums()
         standing.go()
@@ -159,7 +162,7 @@ class Backward:
         if parts:
             joined = torch.cat(parts)
             whole = joined if whole is None else whole + joined
-        return torch.zeros_like(tensor) if whole is None else whole.view(tensor.shape)
+        return torch.zeros_like(tensor) if whole is None else shaped(whole, tensor.shape)
 
 
 def _as_read(kept: str) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ class View(NamedTuple):
     width: int | None = None
 
     def of(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Its rows of all steps."""
         value = tensors[self.number]
+        value = value.flatten(0, 1) if value.dim() > 2 else value
         if self.width is None or self.width == value.shape[1]:
             return value
         return value.narrow(1, self.column, self.width)
@@ -85,7 +87,12 @@ class Sum(NamedTuple):
     shape: tuple[int, ...]
 
     def run(self, tensors: Sequence[Tensor], standing: Standing) -> Tensor:
-        return standing.summed(self.name).view(self.shape)
+        return shaped(standing.summed(self.name), self.shape)
+
+
+def shaped(value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A tensor in a shape: itself if it has that one."""
+    return value if value.shape == shape else value.view(shape)
 
 
 Terms = dict[str, list[Product | Sum]]

@@ -54,6 +54,7 @@ class Call:
         self.values = values = [0] * len(self.index)
         self.words: ctypes.Array[ctypes.c_int64] | None = None
         self.sums: Tensor | None = None
+        self._summed: dict[str, Tensor] = {}
         self._held: list[Tensor] = []
         self._finals: dict[str, Tensor] = {}
         index = self.index
@@ -122,10 +123,14 @@ class Call:
 
     def summed(self, name: str) -> Tensor:
         """A sum over steps and rows, of all threads' parts."""
-        assert self.sums is not None, "a loop without sums"
-        start = self.machine.layout.sums[name]
-        added = self.sums[:, 1, start : start + self.machine.layout.buffers[name].width]  # the running sums are zero
-        return added.sum(0) if len(added) > 1 else added[0].clone()
+        added = self._summed.get(name)
+        if added is None:
+            assert self.sums is not None, "a loop without sums"
+            start = self.machine.layout.sums[name]
+            # The running sums, beside them, are zero.
+            added = self.sums[:, 1, start : start + self.machine.layout.buffers[name].width]
+            added = self._summed[name] = added if len(added) > 1 else added[0]
+        return added.sum(0) if added.dim() > 1 else added.clone()
 
     def prepare(self, number: int) -> None:
         """Memory within the call, for so many threads."""
