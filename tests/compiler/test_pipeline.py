@@ -53,3 +53,47 @@ def test_two_builds_are_the_same_text() -> None:
         for parameter in other.parameters():
             parameter.fill_(float("nan"))
     assert programs.dumps(one) == programs.dumps(build(other, I, {}, {}, True).program)
+
+
+class Repeats(ostinato.Cell):
+    """A step of as many operations as one likes."""
+
+    def __init__(self, input_size, hidden_size, *, times):
+        super().__init__(input_size, hidden_size)
+        self.w = torch.nn.Parameter(torch.eye(hidden_size))
+        self.times = times
+
+    def step(self, x, h):
+        z = x + h
+        for _ in range(self.times):
+            z = z + 0.01 * torch.sin(z)
+        return z
+
+
+class Multiplies(Repeats):
+    """A step of as many products."""
+
+    def step(self, x, h):
+        z = x + h
+        for _ in range(self.times):
+            z = z @ self.w
+        return z
+
+
+@pytest.mark.parametrize(("kind", "times", "count"), [(Repeats, 300, "901"), (Multiplies, 110, "441")])
+def test_a_step_that_would_take_long_to_compile_is_refused(kind: type[ostinato.Cell], times: int, count: str) -> None:
+    build(kind(I, I, times=times // 3), I, {}, {}, True, hoist=TIME)
+    with pytest.raises(Refused, match=f"{count} operations long.*at most 400.*z = z") as refused:
+        build(kind(I, I, times=times), I, {}, {}, True, hoist=TIME)
+    assert "test_pipeline.py" in refused.value.source
+
+
+def test_what_is_done_once_a_call_does_not_count() -> None:
+    class Orthogonal(Repeats):
+        def step(self, x, h):
+            w = self.w
+            for _ in range(self.times):
+                w = 1.5 * w - 0.5 * w @ w.T @ w
+            return torch.tanh(x + h @ w)
+
+    build(Orthogonal(I, I, times=100), I, {}, {}, False)
