@@ -25,7 +25,7 @@ from torch.distributions.transforms import AffineTransform
 import ostinato
 from ostinato import errors
 from ostinato.compiler import pipeline
-from ostinato.engines import known
+from ostinato.engines import known, stepping, trial
 
 GAIN = 2.0
 
@@ -755,3 +755,37 @@ def test_check_names_a_list_that_grows() -> None:
     assert not report["pure"].ok
     assert "LOG" in report["pure"].text
     assert "LOG.append(1)" in report["pure"].text
+
+
+def exhausted(*_args, **_kwargs):
+    torch.empty(1 << 50)
+
+
+def exhausted_in_python(*_args, **_kwargs):
+    raise MemoryError
+
+
+@pytest.mark.parametrize("place", [(pipeline, "build"), (pipeline, "trace"), (trial, "fault")], ids=lambda p: p[1])
+@pytest.mark.parametrize("full", [exhausted, exhausted_in_python])
+def test_memory_that_is_short_is_the_error_of_one_call(place, full, monkeypatch) -> None:
+    monkeypatch.setattr(known, "_by_text", {})
+    layer, x = ostinato.Recurrent(Plain, 3, 4), torch.randn(5, 2, 3)
+    with monkeypatch.context() as short:
+        short.setattr(*place, full)
+        for _ in range(known.MOST + 1):
+            with pytest.raises((MemoryError, RuntimeError), match=r"^$|DefaultCPUAllocator"):
+                layer(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(x)
+    assert ostinato.explain(layer).engine == "native"
+
+
+@pytest.mark.parametrize("place", [(pipeline, "build"), (stepping, "Kernel")], ids=lambda p: p[1])
+def test_memory_that_is_short_is_the_error_of_one_stream(place, monkeypatch) -> None:
+    layer = ostinato.Recurrent(Plain, 3, 4)
+    with monkeypatch.context() as short:
+        short.setattr(*place, exhausted)
+        with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+            ostinato.stream(layer)
+    assert ostinato.stream(layer).engine == "native"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 
 class Refused(Exception):
     """A step, or a part of it, has no native form; the loop engine runs it.
@@ -15,3 +17,9 @@ class Refused(Exception):
         super().__init__(f"{why} ({source})" if source else why)
         self.why = why
         self.source = source
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Whether memory was short: the error of that one call, which says nothing of the step."""
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return named or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))

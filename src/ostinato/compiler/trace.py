@@ -16,7 +16,7 @@ from ostinato.cells.cell import Cell, check_step
 from ostinato.compiler.graph import Graph, Node
 from ostinato.compiler.guard import ON_ALL
 from ostinato.compiler.recorder import Recorder
-from ostinato.compiler.refusal import Refused
+from ostinato.compiler.refusal import Refused, is_exhaustion
 from ostinato.compiler.traced import Maker, Value
 
 Widths = Mapping[str, tuple[int, torch.dtype]]
@@ -122,6 +122,8 @@ class _Call:
         except Refused:
             raise
         except Exception as error:
+            if is_exhaustion(error):
+                raise
             name = type(self.cell).__name__
             raise Refused(f"{name}.step cannot be traced: {type(error).__name__}: {error}", recorder.source) from error
         return output, new

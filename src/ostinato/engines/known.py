@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from ostinato.cells.cell import Cell
 from ostinato.compiler import pipeline
 from ostinato.compiler.guard import Guard, changed, tensors_of
-from ostinato.compiler.refusal import Refused
+from ostinato.compiler.refusal import Refused, is_exhaustion
 from ostinato.compiler.trace import Widths
 from ostinato.engines import kernels
 from ostinato.engines.compiled import Compiled
@@ -145,10 +145,10 @@ def _make(template: Cell, cell: Cell, signature: Signature) -> tuple[Holds, Resu
             if seen.count == MOST:
                 versions.append((_always, _restless(seen.content, guard.content)))
                 return versions[-1]
-            seen.count, seen.content = seen.count + 1, guard.content
             while len(_by_text) >= TEXTS:
                 del _by_text[next(iter(_by_text))]
             result = _build(cell, signature)
+            seen.count, seen.content = seen.count + 1, guard.content
             impure = guard.change(cell)
             if impure is not None:
                 versions.append((_always, _plain(impure)))
@@ -203,5 +203,7 @@ def compiled(
     except Refused:
         raise
     except Exception as error:
+        if is_exhaustion(error):
+            raise
         raise Refused(f"the step cannot be compiled: {type(error).__name__}: {error}") from error
     return Compiled(built.program, built.times)

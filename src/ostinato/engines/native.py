@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
 from ostinato.compiler.guard import tensors_of
-from ostinato.compiler.refusal import Refused
+from ostinato.compiler.refusal import Refused, is_exhaustion
 from ostinato.engines import kernels, known, passes, tracing, trial
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.compiled import Compiled, Plan, plan_of
@@ -92,6 +92,8 @@ def _fault(compiled: Compiled, cell: Cell, signature: known.Signature, learning:
     try:
         return trial.fault(compiled, cell, signature, learning)
     except Exception as error:  # whatever is wrong with a kernel, the loop can run
+        if is_exhaustion(error):
+            raise
         return f"{type(error).__name__}: {error}"
 
 

@@ -19,7 +19,7 @@ from ostinato.compiler.cpu.launch import Call
 from ostinato.compiler.cpu.machine import Machine
 from ostinato.compiler.guard import Guard, tensors_of
 from ostinato.compiler.kernel import Kernel
-from ostinato.compiler.refusal import Refused
+from ostinato.compiler.refusal import Refused, is_exhaustion
 from ostinato.compiler.split import PARAMS
 from ostinato.engines import known, native, purity
 from ostinato.engines.call import LayerCall, States
@@ -118,6 +118,8 @@ def _make(cell: Cell, signature: Signature) -> Code:
         code = Code(compiled, Kernel(compiled.program, signature.dtype).machine(False), guard.holds)
         differs = _differs(code, cell, signature)
     except Exception as error:  # whatever is wrong with a kernel, plain PyTorch can run the step
+        if is_exhaustion(error):
+            raise
         raise Refused(f"the compiled step failed its trial: {type(error).__name__}: {error}") from None
     if differs:
         raise Refused("the compiled step failed its trial: its result differs from the step's own")
