@@ -383,3 +383,43 @@ def test_the_operators_keep_torchs_rules(cell, lengths, bidirectional) -> None:
     (arguments,) = seen
     plain = torch.utils._pytree.tree_map(lambda a: a.detach() if isinstance(a, torch.Tensor) else a, arguments)
     torch.library.opcheck(real, plain)
+
+
+class Inner(nn.Module):
+    """A module with a tensor that is neither parameter nor buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.tensor(0.9, requires_grad=True)
+
+    def forward(self, h):
+        return h * self.gain
+
+
+class GainedCell(ostinato.Cell):
+    """One that has such a tensor itself, or in a module; and nothing else that learns."""
+
+    def __init__(self, input_size, hidden_size, *, inner):
+        super().__init__(input_size, hidden_size)
+        self.register_buffer("weight", torch.rand(hidden_size, input_size))
+        module = Inner()
+        self.scale = module if inner else None
+        self.gain = None if inner else module.gain
+
+    def step(self, x, h):
+        total = torch.tanh(x @ self.weight.T + h)
+        return total * self.gain if self.scale is None else self.scale(total)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_gradient_that_nothing_but_an_attribute_asks_for(inner: bool) -> None:
+    layer, x = ostinato.Recurrent(GainedCell, 4, 5, inner=inner), torch.randn(6, 3, 4)
+    template = layer.slots[0].template
+    gain = layer.scale_l0.gain if inner else template.gain
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        found = [torch.autograd.grad(run(x)[0].sum(), gain)[0] for run in (compiled, layer)]
+        torch.testing.assert_close(*found)
+        gain.requires_grad_(False)
+        assert not compiled(x)[0].requires_grad
+        gain.requires_grad_()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ostinato.cells.cell import Cell
 from ostinato.engines import known, native, operator, tracing
@@ -147,6 +147,9 @@ def _without_padding(batch: Batch, lengths: Tensor) -> Batch:
 
 def _wants_grad(layer: Recurrent, data: Tensor, network: Any, given: Streams) -> bool:
     tensors = [data, *layer.parameters(), *layer.buffers(), *given[0].values(), *given[1].values()]
+    modules: list[nn.Module] = [slot.template for slot in layer.slots]
+    modules += [module for child in layer.children() for module in child.modules()]
+    tensors += [value for module in modules for value in module.__dict__.values() if isinstance(value, Tensor)]
     for state in network:
         tensors += [state] if isinstance(state, Tensor) else list(state)
     return any(t.requires_grad for t in tensors)
