@@ -161,6 +161,8 @@ STEPS = {
     "maximum": lambda s, x, h: torch.maximum(h, s.u) + torch.minimum(h, x @ s.W.T),
     "clamp": lambda s, x, h: h.clamp(-0.5, 0.5) + h.clamp(min=0) + h.clamp_max(0.2) + h.clamp(s.u, s.u + 1),
     "xlogy": lambda s, x, h: torch.xlogy(h, s.u.exp()) + torch.xlogy(s.u, h.exp()) + torch.special.xlog1py(h, 2.0),
+    "bent": lambda s, x, h: F.huber_loss(h, s.u.expand_as(h), reduction="none"),
+    "entropy": lambda s, x, h: torch.special.entr(h.abs()) + torch.special.entr(s.u.exp()),
     "clamp of weights": lambda s, x, h: torch.clamp(s.u.detach(), s.U[0].detach(), h) + s.u.clamp(max=h),
     "nan": lambda s, x, h: torch.nan_to_num(h.detach() / (h > 0).double(), 0.0, 1.0, -1.0) * h + h.isfinite().double(),
     # products

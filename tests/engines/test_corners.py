@@ -96,3 +96,29 @@ def test_the_first_of_equals_has_the_gradient(size: int) -> None:
     layer = ostinato.Recurrent(cell_of(lambda h: h * h.max(-1, keepdim=True).values), 4, size, dtype=torch.float64)
     hx = torch.randint(0, 3, (1, 9, size)).double()
     close(*both(layer, torch.randn(1, 9, 4, dtype=torch.float64), hx))
+
+
+ENDS = {
+    "entropy": torch.special.entr,
+    "huber": lambda h: F.huber_loss(h, h.flip(-1), reduction="none", delta=0.7),
+    "huber, nowhere steep": lambda h: F.huber_loss(h, h.flip(-1), reduction="none", delta=2.0),
+    "smooth l1": lambda h: F.smooth_l1_loss(h, h.flip(-1), reduction="none", beta=0.6),
+    "l1": lambda h: F.smooth_l1_loss(h, h.flip(-1), reduction="none", beta=0.0),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_values_and_gradients_at_the_ends_of_numbers(name: str) -> None:
+    class Ends(ostinato.Cell):
+        def step(self, x: Tensor, h: Tensor) -> Tensor:
+            return ENDS[name](h)
+
+    values = [0.0, torch.inf, -torch.inf, torch.nan, 0.7, -0.7, 1.0, -2.0, 1e-40, 3e38]
+    h = torch.cartesian_prod(torch.tensor(values), torch.tensor(values)).unsqueeze(0)
+    layer, found = ostinato.Recurrent(Ends, 1, 2), []
+    for engine in ("native", "loop"):
+        leaf = h.clone().requires_grad_()
+        with ostinato.engine(engine):
+            output, _ = layer(torch.zeros(1, h.shape[1], 1), leaf)
+        found.append((output, *torch.autograd.grad(output.sum(), leaf)))
+    torch.testing.assert_close(*found, equal_nan=True)

@@ -153,6 +153,34 @@ def xlog(op: str, pole: float) -> Rule:
     return rule
 
 
+def entr(m: Maker, v: Value) -> Value:
+    """``-x * log(x)``; at its ends, where the product has no derivative, what has torch's value and derivative."""
+    v = m.real(v)
+    zero, far = m.compare("eq", v, 0.0), m.compare("eq", v, math.inf)
+    between = m.where(m.logic("or", zero, far), 1.0, v)
+    inside = m.point("mul", m.point("neg", between), m.point("log", between))
+    near = m.point("sqrt", m.where(zero, v, 1.0))
+    beyond = m.point("neg", m.point("mul", v, v))
+    return m.where(m.compare("lt", v, 0.0), -math.inf, m.where(zero, near, m.where(far, beyond, inside)))
+
+
+def bent(squares: Callable[[float], float], lines: Callable[[float], float]) -> Rule:
+    """A parabola up to a difference, from there a line; each is given zero in the place of what is the other's."""
+
+    def rule(m: Maker, a: Value, b: Value, reduction: int = 0, limit: float = 1.0) -> Value:
+        if reduction:
+            raise m.refuse("joins the rows of the batch; reduction='none' does not")
+        gap = m.point("sub", a, b)
+        size = m.point("abs", gap)
+        far = m.compare("gt", size, limit)
+        near = m.where(far, 0.0, gap)
+        parabola = m.point("mul", m.point("mul", near, near), squares(limit))
+        line = m.point("mul", m.point("sub", m.where(far, size, limit / 2), limit / 2), lines(limit))
+        return m.point("add", parabola, line)
+
+    return rule
+
+
 def softplus(m: Maker, v: Value, beta: float = 1, threshold: float = 20) -> Value:
     return m.point("softplus", v, beta=float(beta), threshold=float(threshold))
 
@@ -299,6 +327,9 @@ POINTWISE_RULES: dict[str, Rule] = {
     "clamp_max": lambda m, v, high: clamp(m, v, None, high),
     "xlogy": xlog("log", 0.0),
     "special_xlog1py": xlog("log1p", -1.0),
+    "special_entr": entr,
+    "huber_loss": bent(lambda delta: 0.5, lambda delta: delta),
+    "smooth_l1_loss": bent(lambda beta: 0.5 / beta, lambda beta: 1.0),
     "softplus": softplus,
     "gelu": lambda m, v, *, approximate="none": m.point("gelu", v, approximate=approximate),
     "elu": elu,
