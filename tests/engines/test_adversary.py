@@ -286,6 +286,14 @@ CHANGES = {
         *total_of(by_place, options=Matched()),
         lambda c, m: m.setattr(Matched, "depth", 3.0),
     ),
+    "attribute that a format names": (
+        *total_of(lambda self, total: total * float("{.width}".format(self.options)), options=Matched()),  # noqa: UP032
+        lambda c, m: m.setitem(globals(), "GAIN", 0.1),
+    ),
+    "attribute that a format elsewhere names": (
+        *total_of(lambda self, total: total * float(self.text.format_map({"a": Matched()})), text="{a.width}"),
+        lambda c, m: m.setitem(globals(), "GAIN", 0.1),
+    ),
     "globals of a function": (
         *total_of(lambda self, total: total * of.__globals__["GAIN"]),
         lambda c, m: m.setitem(globals(), "GAIN", 0.1),

@@ -25,9 +25,12 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 REFLECTION = frozenset(
-    _words("getattr hasattr vars dir attrgetter methodcaller getattr_static __dict__ __getattribute__ __match_args__")
+    _words(
+        "getattr hasattr vars dir attrgetter methodcaller getattr_static __dict__ __getattribute__ __match_args__ "
+        "format format_map vformat"
+    )
 )
-"""Names by which attributes are read that the code need not name."""
+"""Names by which attributes are read that the code need not name; ``"{0.name}".format(…)`` is one."""
 
 
 _FILES = _words("exists isfile isdir getsize getmtime getctime getatime")
