@@ -372,9 +372,14 @@ def test_the_reference_in_the_place_of_machine_code(monkeypatch, x) -> None:
 def test_without_a_compiler(monkeypatch, x) -> None:
     monkeypatch.setattr(kernels.jit, "available", lambda: "llvmlite cannot be imported")
     layer = make(PeepholeLSTMCell, engine="auto")
+    with pytest.warns(UserWarning, match="slower: llvmlite cannot be imported; engine='loop' says") as said:
+        output = layer(x)[0]
+    assert said[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        close(layer(x)[0], looped(layer, x)[0])
+        close(layer(x)[0], output)
+        close(looped(layer, x)[0], output)
+        ostinato.LSTM(4, 5, dtype=torch.float64)(x)
     assert ostinato.explain(layer).why == "llvmlite cannot be imported"
     layer.engine = "native"
     with pytest.raises(errors.EngineError, match=r"llvmlite cannot be imported; engine='auto'"):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato.cells import binding
 from ostinato.cells.cell import Cell
 from ostinato.compiler.refusal import Refused
-from ostinato.engines import aten, choose, known, loop, native, purity, tracing, widths
+from ostinato.engines import aten, choose, kernels, known, loop, native, purity, tracing, widths
 from ostinato.engines.call import LayerCall, States, Step
 from ostinato.layers import between, compiling, masks
 from ostinato.layers.additions import Acting
@@ -49,7 +49,11 @@ def _run(
     net: Recurrent, batch: Batch, network: Network, given: Streams, watch: Watch | None, reset: Reset | None
 ) -> tuple[Tensor, Network]:
     acting = net.acting(reset is not None)
-    engine = "loop" if watch is not None or batch.data.shape[0] == 0 else net.choose(batch.data, acting).engine
+    forced = watch is not None or batch.data.shape[0] == 0
+    choice = choose.ASKED["loop"] if forced else net.choose(batch.data, acting)
+    engine = choice.engine
+    if engine == "loop" and not torch.compiler.is_compiling() and choice.why == kernels.why_not():
+        compiling.say_why(net, choice.why)
     if engine == "native" and net._engine == "auto" and torch.compiler.is_compiling() and not batch.packed:
         engine = "loop"  # the operator was tried, and there is no program for it: dynamo may trace the steps
     if engine == "aten" and torch.compiler.is_dynamo_compiling() and tracing.one_graph():
