@@ -10,9 +10,12 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import ostinato
 from ostinato.compiler import cache
 from ostinato.compiler.cache import Cache, key
 
@@ -240,3 +243,23 @@ def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     if sys.platform.startswith("linux"):
         assert cache.default().folder == tmp_path / "home" / ".cache" / "ostinato" / "kernels"
+
+
+class Own(ostinato.Cell):
+    def step(self, x, h):
+        return torch.tanh(x - 3.125 * h)
+
+
+@posix
+@pytest.mark.parametrize(
+    "run",
+    [lambda layer: nn.Sequential(layer)(torch.randn(2, 2, 3)), lambda layer: ostinato.stream(layer)],
+    ids=["call", "stream"],
+)
+def test_the_warning_is_of_the_users_line(run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o777)
+    monkeypatch.setenv(cache.VARIABLE, str(folder))
+    with pytest.warns(UserWarning, match="may be written to by other users") as said:
+        run(ostinato.Recurrent(Own, 3, 3))
+    assert [warning.filename for warning in said] == [__file__]

@@ -123,10 +123,12 @@ class Cache:
         """Keep nothing from here on; one warning if somebody else could have written what would be run."""
         self._reason = str(problem)
         if isinstance(problem, Untrusted):
+            from ostinato.compiler.lines import caller_level  # It imports torch, which a cache does not need.
+
             warnings.warn(
                 f"Compiled kernels are not kept: {problem}. Take the rights of others from it (chmod go-w), or set "
                 f"{VARIABLE} to a folder of your own; {VARIABLE}=off is silent.",
-                stacklevel=4,
+                stacklevel=caller_level(),
             )
 
     def _make_room(self, folder: Path, size: int) -> None:

@@ -53,6 +53,18 @@ def line_of(code: CodeType, name: str) -> str:
     return next((found for found in inner if found), "")
 
 
+def caller_level() -> int:
+    """The stack level of the first caller outside this package and torch: a warning names the user's own line."""
+    frame, level = sys._getframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(OURS):
+        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
+    return level
+
+
+OURS = ("ostinato.", "torch.")
+"""Between a user's line and ours stand torch's own call of a module, and its autograd."""
+
+
 def _line(file: str, line: int) -> str:
     text = linecache.getline(file, line).strip()
     text = text if len(text) <= 60 else text[:59] + "…"

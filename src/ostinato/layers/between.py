@@ -13,8 +13,8 @@ from torch.nn.functional import dropout, linear
 
 from ostinato.cells import checks
 from ostinato.cells.initialise import uniform_
+from ostinato.compiler.lines import caller_level
 from ostinato.errors import CellError, InvalidShape, InvalidValue
-from ostinato.layers import build
 from ostinato.layers.batch import Batch
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class WithConnections(nn.Module):
             warnings.warn(
                 f"a connection passes a layer above another, so connection={connection!r} does nothing with "
                 "num_layers=1",
-                stacklevel=build.caller_level(),
+                stacklevel=caller_level(),
             )
         for k, (into, out) in enumerate(pairwise(widths[1:]), 1):
             if into != out:

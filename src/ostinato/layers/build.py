@@ -86,15 +86,3 @@ def layer_widths(hidden_size: Any, num_layers: Any) -> tuple[tuple[int, ...], in
             )
         return widths, len(widths)
     return (checks.size("hidden_size", hidden_size),) * checks.size("num_layers", num_layers), num_layers
-
-
-def caller_level() -> int:
-    """The stack level of the first caller outside this package, so that a warning names the user's own line."""
-    frame, level = inspect.currentframe(), 0
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(OURS):
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-OURS = ("ostinato.", "torch.nn.modules.module")
-"""Between a user's line and ours stands torch's own call of a module."""

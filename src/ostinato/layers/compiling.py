@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ostinato.compiler.lines import caller_level
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import choose, kernels, known, native
 from ostinato.engines.compiled import Compiled, plan_of
-from ostinato.layers import build, masks
+from ostinato.layers import masks
 from ostinato.layers.additions import Acting
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def say_why(layer: Recurrent, refused: str) -> None:
         warnings.warn(
             f"{layer.cell_type.__name__} runs step by step in the loop engine, which is slower: {refused}; "
             "engine='loop' says that it is meant, and ostinato.explain(layer) says more",
-            stacklevel=build.caller_level(),
+            stacklevel=caller_level(),
         )
 
 

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ostinato.cells import binding, checks, registry, weight_drop
 from ostinato.cells.cell import Cell
+from ostinato.compiler.lines import caller_level
 from ostinato.compiler.refusal import Refused
 from ostinato.engines import aten, choose, kernels, known, tracing
 from ostinato.engines.compiled import Compiled
@@ -127,7 +128,7 @@ class Recurrent(WithAdditions, between.WithConnections):
         if dropout > 0 and num_layers == 1:
             warnings.warn(
                 f"dropout acts after every layer but the last, so dropout={dropout} does nothing with num_layers=1",
-                stacklevel=build.caller_level(),
+                stacklevel=caller_level(),
             )
         self._slots: list[tuple[binding.Slot, ...]] = []
         self._build(widths, device, dtype)
