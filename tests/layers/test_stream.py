@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -329,3 +331,15 @@ def test_frames_of_several_threads_take_turns(engine) -> None:
     for _ in range(800):
         expected.step(frame)
     torch.testing.assert_close(live.state, expected.state, rtol=0, atol=0)
+
+
+def test_a_program_without_a_stream_has_no_hook_on_its_optimizers() -> None:
+    code = (
+        "import ostinato, torch\nfrom torch.optim import optimizer\n"
+        "layer = ostinato.GRU(2, 3)\nlayer(torch.randn(4, 1, 2))\n"
+        "print(len(optimizer._global_optimizer_post_hooks))\n"
+        "for _ in range(2): ostinato.stream(layer)\n"
+        "print(len(optimizer._global_optimizer_post_hooks))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.split() == ["0", "1"], ran.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import cache
 from operator import attrgetter
 from typing import Any
 from weakref import WeakSet
@@ -36,7 +37,10 @@ def _stepped(optimizer: Optimizer, *_: Any) -> None:
     _traceless += any(group.get("fused") for group in optimizer.param_groups)
 
 
-register_optimizer_step_post_hook(_stepped)
+@cache
+def _watch_optimizers() -> None:
+    """From the first stream on: a program that has none pays for none."""
+    register_optimizer_step_post_hook(_stepped)
 
 
 def _after_fork() -> None:
@@ -119,6 +123,7 @@ class Stream:
             )
         self._turn = threading.RLock()
         _living.add(self)
+        _watch_optimizers()
         self.layer = layer
         self.batch_size = checks.size("batch_size", batch_size)
         self._condition = condition
