@@ -406,6 +406,8 @@ def test_integers_are_compared_only_where_no_rounding_joins_two(kind: torch.dtyp
         with pytest.raises(Refused, match=r"aten.eq compares integers that torch.float32 does not .*gap == self.mark"):
             trace(cell._frozen_view(), I, {"gap": (1, kind)}, {})
     agree(large.double() if kind.itemsize > 2 else other, {"gap": (1, kind)})
+    other.mark = torch.full((H,), 7, dtype=torch.int32)
+    agree(other.double(), {"gap": (1, kind)})
 
 
 def test_an_integer_stream_divided_in_single_precision_is_refused_in_a_double_cell() -> None:

@@ -32,7 +32,7 @@ def is_exact(m: Maker, operand: Operand) -> bool:
     """Whether to compare with this is the same in the cell's dtype: with what is real, or too small to be rounded."""
     if isinstance(operand, Value) and operand.fill is None:
         kind = operand.dtype or m.dtype
-        return kind.is_floating_point or kind.itemsize <= 2
+        return kind.is_floating_point or kind.itemsize < m.dtype.itemsize
     number = operand.fill if isinstance(operand, Value) else operand
     return isinstance(number, float) or abs(number or 0) * torch.finfo(m.dtype).eps < 2
 
