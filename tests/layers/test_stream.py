@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import threading
@@ -290,6 +292,8 @@ def test_other_dtypes_run_in_plain_pytorch():
             errors.InvalidShape,
             "gap",
         ),
+        (lambda: copy.deepcopy(ostinato.stream(layer(ostinato.GRUCell))), errors.InvalidType, "neither copied nor"),
+        (lambda: pickle.dumps(ostinato.stream(layer(ostinato.GRUCell))), errors.InvalidType, "neither copied nor"),
         (lambda: ostinato.stream(layer(ostinato.GRUCell), 2).reset(2), errors.InvalidValue, "between 0 and 1"),
         (lambda: ostinato.stream(layer(ostinato.GRUCell), 2).reset("all"), errors.InvalidType, "whole number"),
         (

@@ -400,5 +400,11 @@ class Stream:
         assert self._memory is not None
         self._memory.write(self._split(network), row)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise InvalidType(
+            f"{self._name}: a stream holds machine code, and can be neither copied nor pickled; make one of a copy of "
+            "its layer, and give it this one's state"
+        )
+
     def __repr__(self) -> str:
         return f"Stream({self.layer!r}, batch_size={self.batch_size}): {self.engine} ({self.why})"
