@@ -431,3 +431,46 @@ def test_a_norm_of_a_single_element_is_no_fault(name, dtype) -> None:
         torch.manual_seed(seed)
         layer = ostinato.Recurrent(name, 17, 1, engine="native", dtype=dtype)
         assert layer(torch.randn(5, 2, 17, dtype=dtype))[0].shape == (5, 2, 1)
+
+
+class TwoMatrices(ostinato.Cell):
+    """Two parameters of one shape, to be tied, and a keyword of the width of x."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.w = nn.Parameter(torch.rand(hidden_size, hidden_size))
+        self.u = nn.Parameter(torch.rand(hidden_size, hidden_size))
+
+    def step(self, x, h, *, gap):
+        return torch.tanh(linear(x, self.w) + linear(h, self.u) * gap)
+
+
+def tied(kind: str) -> tuple[ostinato.Recurrent, dict]:
+    """A layer in which one tensor stands at several places, and how it is called."""
+    if kind == "late":
+        layer = ostinato.LSTM(4, 4, dtype=torch.float64, engine="native")
+        layer(torch.randn(5, 2, 4, dtype=torch.float64))
+        layer.weight_hh_l0 = layer.weight_ih_l0
+        return layer, {}
+    options = {"recompute": "chunks"} if kind == "chunks" else {}
+    layer = ostinato.Recurrent(TwoMatrices, 4, 4, bidirectional=True, dtype=torch.float64, **options)
+    layer.w_l0_reverse = layer.u_l0 = layer.w_l0
+    return layer, {"gap": None}
+
+
+@pytest.mark.parametrize("kind", ["late", "keyword", "chunks"])
+@pytest.mark.parametrize("leaf", [False, True])
+def test_one_tensor_at_several_places_in_a_gradient_penalty(kind: str, leaf: bool) -> None:
+    layer, keywords = tied(kind)
+    x, found = torch.randn(5, 2, 4, dtype=torch.float64, requires_grad=True), []
+    leaves = [x, *layer.parameters()]
+    for engine in ("native", "loop"):
+        with ostinato.engine(engine):
+            for _ in range(3):  # the third call goes the short way
+                read = x if leaf else x * 1
+                output, _ = layer(read, **dict.fromkeys(keywords, read))
+        first = torch.autograd.grad(output.square().sum(), leaves, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+        found.append((*first, *second))
+    for one, two in zip(*found, strict=True):
+        close(one, two)

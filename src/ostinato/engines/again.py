@@ -14,6 +14,7 @@ from ostinato.engines import loop
 from ostinato.engines.call import LayerCall
 from ostinato.engines.compiled import Compiled, Plan
 from ostinato.engines.geometry import Geometry
+from ostinato.engines.twice import apart
 
 
 class ProgramCell:
@@ -77,6 +78,7 @@ def gradients(
 ) -> list[Tensor | None]:
     """What ``passes.backward`` returns, as a function that can be differentiated again."""
     with torch.enable_grad():
+        tensors = apart(tensors)
         output, finals = run(plan, geometry, tensors)
         made = [output, *(f for final in finals for f in final)]
         flowing = [grad_output, *(g for grads in grad_finals for g in grads)]

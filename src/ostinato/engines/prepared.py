@@ -25,6 +25,7 @@ from ostinato.engines.function import must_be_seen, one_precision
 from ostinato.engines.geometry import Geometry
 from ostinato.engines.places import Shape, blocks_of, centred_of, numbers_of, params_in, sources_of, write_params
 from ostinato.engines.prepared_backward import Backward
+from ostinato.engines.twice import apart
 
 SEALED = 2**20
 """Bytes of weights from which to find out whether they have changed is quicker than to put them in order again."""
@@ -135,6 +136,7 @@ class Prepared:
         """The same gradients, as functions that can be differentiated again."""
         compiled, rows = self.compiled, self.shape.rows
         with torch.enable_grad():
+            x, *given = apart([x, *given])
             params = given if compiled.computed is not None else compiled.prepare(given)
             states = [x.new_zeros(rows, width) for _, width in self._finals]
             plan, geometry = plan_of((compiled,), (), ()), Geometry.of(x, rows, None)

@@ -9,6 +9,12 @@ import torch
 from torch import Tensor
 
 
+def apart(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors as views, to be differentiated by: of what stands at two places (tied weights, x as a stream too)
+    autograd would give the whole gradient at both."""
+    return [t.view_as(t) if t.requires_grad else t for t in tensors]
+
+
 class Twice(torch.autograd.Function):
     """The results themselves, as they are; a backward under grad mode (``create_graph=True``) goes around them.
 
@@ -25,9 +31,9 @@ class Twice(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-        inputs = ctx.saved_tensors
         if not torch.is_grad_enabled():
-            return (None, None, *grads, *(None for _ in inputs))
+            return (None, None, *grads, *(None for _ in ctx.saved_tensors))
+        inputs = apart(ctx.saved_tensors)
         made = ctx.rerun(*inputs)
         pairs = [(m, g) for m, g in zip(made, grads, strict=True) if g is not None and m.requires_grad]
         wanted = [t for t in inputs if t.requires_grad]
