@@ -193,5 +193,32 @@ def test_nothing_to_read(kind: str, engine: str) -> None:
     assert all(s.shape == (4, 0, 5) for s in _leaves(state))
 
 
+def kept(run) -> int:
+    """Bytes of the storages that a call's graph keeps."""
+    storages: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        run()
+    return sum(storage.nbytes() for storage in storages.values())
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("engine", ["native", "auto", "aten"])
+def test_lengths_keep_no_more_than_torchs_packed_rows(kind, engine) -> None:
+    ours, theirs = getattr(ostinato, kind)(5, 8, engine=engine), getattr(nn, kind)(5, 8)
+    x, lengths = torch.randn(40, 16, 5, requires_grad=True), torch.arange(40, 8, -2)
+
+    def packed() -> None:
+        output, _ = theirs(pack_padded_sequence(x, lengths, enforce_sorted=False))
+        pad_packed_sequence(output)
+
+    assert kept(lambda: ours(x, lengths=lengths)) <= kept(packed)
+
+
 def _leaves(value):
     return torch.utils._pytree.tree_leaves(value)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ostinato.errors import InvalidShape, InvalidType, InvalidValue
 
@@ -65,6 +67,13 @@ class Ragged:
         places[: len(sizes)] = torch.where(row < sizes, starts + row, count)
         return places
 
+    @cached_property
+    def _taken(self) -> Tensor:
+        """(N,) where each packed value lies among the caller's T·B."""
+        places, count = self._places.flatten(), int(self.batch_sizes.sum())
+        numbers = torch.arange(len(places), device=CPU)
+        return numbers.new_zeros(count + 1).scatter(0, places, numbers)[:count]
+
     def sort(self, value: Tensor, dim: int = 0) -> Tensor:
         """The caller's rows, longest first."""
         return value if self.order is None else value.index_select(dim, self.order)
@@ -75,17 +84,25 @@ class Ragged:
 
     def pack(self, padded: Tensor) -> Tensor:
         """(T, B, ·) → (N, ·): what lies in the padding is never read, and gets a gradient of zero."""
-        places, count = self._places.flatten(), int(self.batch_sizes.sum())
-        numbers = torch.arange(len(places), device=CPU)
-        taken = numbers.new_zeros(count + 1).scatter(0, places, numbers)[:count]
-        return padded.flatten(0, 1).index_select(0, taken.to(padded.device))
+        return self.lay(padded.flatten(0, 1), "packed")
 
     def unpack(self, data: Tensor) -> Tensor:
         """(N, ·) → (T, B, ·), zeros past each row's end."""
+        return self.lay(data, "padded").unflatten(0, (self.steps, self.rows))
+
+    def lay(self, value: Tensor, into: str) -> Tensor:
+        """(T·B, ·) → (N, ·), ``into`` "packed", or back, into "padded"."""
+        if value.requires_grad and torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active():
+            return _Laid.apply(value, self, into)
+        return self._packed(value) if into == "packed" else self._padded(value)
+
+    def _packed(self, padded: Tensor) -> Tensor:
+        return padded.index_select(0, self._taken.to(padded.device))
+
+    def _padded(self, data: Tensor) -> Tensor:
         # The sum of nothing is zero, and keeps a graph without values attached.
         zero = data.new_zeros(1, *data.shape[1:]) if len(data) else data.sum(0, keepdim=True)
-        padded = torch.cat([data, zero])
-        return padded.index_select(0, self._places.flatten().to(data.device)).unflatten(0, (self.steps, self.rows))
+        return torch.cat([data, zero]).index_select(0, self._places.flatten().to(data.device))
 
     def at_steps(self, rows: Tensor) -> Tensor:
         """(B, ·) of sorted rows → (N, ·): each row's value at each of its steps."""
@@ -98,6 +115,31 @@ class Ragged:
     def repack(self, data: Tensor) -> PackedSequence:
         """(N, ·) as the PackedSequence the caller gave."""
         return PackedSequence(data, self.batch_sizes, self.order, self.restore)
+
+
+class _Laid(torch.autograd.Function):
+    """:meth:`Ragged.lay`, whose gradient is laid the other way: no index of all steps is kept for it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, ragged: Ragged, into: str) -> Tensor:
+        ctx.ragged, ctx.into = replace(ragged), into  # Without the places it has worked out.
+        return ragged._packed(value) if into == "packed" else ragged._padded(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _again(ctx.ragged, grad, "padded" if ctx.into == "packed" else "packed"), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return _again(ctx.ragged, tangent, ctx.into)
+
+
+def _again(ragged: Ragged, value: Tensor, into: str) -> Tensor:
+    """Lay a value; the places are worked out again, as numbers whatever mode watches the call."""
+    made = replace(ragged)
+    with _disable_current_modes() if torch._C._len_torch_dispatch_stack() else nullcontext():
+        _ = made._taken if into == "packed" else made._places
+    return made.lay(value, into)
 
 
 def as_counts(lengths: Any) -> Tensor:
