@@ -323,6 +323,15 @@ def test_a_wrong_kernel_is_never_believed(part, monkeypatch, x) -> None:
     close(output, looped(layer, x)[0])
 
 
+def test_the_rounding_of_large_gradients_is_no_fault(monkeypatch) -> None:
+    monkeypatch.setattr(known, "_by_text", {})
+    layer = ostinato.GRU(200, 300, engine="native")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(50)
+    assert layer(torch.randn(3, 2, 200))[0].requires_grad
+
+
 def test_a_gradient_is_tried_before_it_is_first_wanted(monkeypatch, x) -> None:
     """The trial asks for what the call does: no loop is compiled that will not run, and none runs untried."""
     asked = []

@@ -99,7 +99,7 @@ def _close(got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
             return False
         one, two = one.detach(), two.detach()
         relative = 1e-3 if two.dtype == torch.float32 else 1e-7
-        absolute = relative * min(max(scale, max(scales) * SMALL, 1e-6), 1.0)
+        absolute = relative * max(scale, min(max(scales) * SMALL, 1.0), 1e-6)
         near = bool(((one - two).abs() <= absolute).all())
         if not near and not torch.allclose(one, two, rtol=relative, atol=absolute, equal_nan=True):
             return False
