@@ -124,6 +124,26 @@ def test_as_exact_as_torchs_own(name: str, scale: float, steps: int) -> None:
     assert ratio.max() <= 4, ratio
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_sums_over_many_rows_are_as_exact_as_torchs_own(name: str) -> None:
+    """The gradients of biases, which the loop adds up."""
+    squares = torch.zeros(2, dtype=torch.float64)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        torchs = getattr(nn, name)(8, 20)
+        ours, exact = getattr(ostinato, name)(8, 20, engine="native"), getattr(nn, name)(8, 20).double()
+        for model in (ours, exact):
+            model.load_state_dict(torchs.state_dict())
+        x, grad = torch.randn(100, 64, 8), torch.randn(100, 64, 20)
+        state = tuple(torch.randn(1, 64, 20) for _ in range(2 if name == "LSTM" else 1))
+        true = results(exact, x.double(), tuple(s.double() for s in state), grad.double())[-2:]
+        found = [results(model, x, state, grad)[-2:] for model in (torchs, ours)]
+        off = [sum((f - t).square().sum() for f, t in zip(part, true, strict=True)) for part in found]
+        squares += torch.stack(off)
+    theirs, mine = squares.sqrt()
+    assert mine <= 4 * theirs, mine / theirs
+
+
 def test_sums_over_time_stay_exact_in_float32() -> None:
     """Terms of one sign: one running sum in float32 would be off by more."""
     own = made("peephole")

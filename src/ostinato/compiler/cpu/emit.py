@@ -21,8 +21,12 @@ from ostinato.compiler.cpu.products import Products
 from ostinato.compiler.cpu.schedule import SHARED_WORK, Schedule, Tiles, work_of
 from ostinato.compiler.cpu.targets import Target
 
-FLUSH = 64
-"""Every so many steps the running sums are added to the sums of sums, so that rounding grows with the root of T."""
+FLUSH = 256
+"""After so many rows of all steps the running sums are added to the sums of sums, so that rounding grows with the root
+of T."""
+
+FEW = 4
+"""Fewer rows a step count as so many."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,9 @@ class _Emitter(Frame):
             self._stage_barrier()
         self._leave(step, s, t)
         if self.layout.sum_width:
-            low = code.let(f"and i64 {s}, {FLUSH - 1}")
-            due = code.let(f"icmp eq i64 {low}, {FLUSH - 1}")
+            added = code.intrinsic("llvm.smax.i64", "i64", ("i64", self.words["rows"]), ("i64", str(FEW)))
+            before = code.let(f"and i64 {code.let(f'mul i64 {s}, {added}')}, {FLUSH - 1}")
+            due = code.let(f"icmp sge i64 {code.let(f'add i64 {before}, {added}')}, {FLUSH}")
             with code.when(due):
                 self._flush()
 
