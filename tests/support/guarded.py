@@ -1,12 +1,13 @@
 """Kernels on memory that ends, or begins, at a page nobody may touch: a byte too far ends the process.
 
-``python -m tests.support.guarded`` is what the tests start; for each side it prints how many cells it has run, and how
-the process ended that tried the guard itself.
+``python -m tests.support.guarded`` is what the tests start; for each side it prints how many cells and products it has
+run, and how the process ended that tried the guard itself.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 from collections.abc import Callable
@@ -88,6 +89,31 @@ def run(side: str) -> int:
     return len(cells)
 
 
+def run_products(side: str) -> int:
+    """The products outside the loops, on rows that lie near and far. Returns how many were run."""
+    from ostinato.compiler.cpu import linear, outer
+
+    guard, count = Guarded(side), 0
+    for dtype in (torch.float32, torch.float64):
+        far = outer.APART // dtype.itemsize
+        for rows, columns, inner in itertools.product((1, 47, 49, 97), (1, 5, 6, 17, 70), (1, 7, 64, 101)):
+            left, right, weight = (
+                guard.moved(torch.randn(shape, dtype=dtype))
+                for shape in ((rows, columns), (rows, inner), (columns, inner))
+            )
+            wide = guard.moved(torch.randn(rows, columns + far, dtype=dtype))
+            ends = wide[:, -columns:] if side == "before" else wide[:, :columns]
+            bias = guard.moved(torch.randn(columns, dtype=dtype))
+            with guard:
+                found = [(outer.over_rows(value, right), value.t() @ right) for value in (left, ends)]
+                found += [(linear.linear(right, weight, bias), right @ weight.t() + bias)]
+                found += [(linear.linear(value, weight.t()), value @ weight) for value in (left, ends)]
+            for one, two in found:
+                torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+            count += 1
+    return count
+
+
 def read_beyond(side: str) -> int:
     """How a process ends, a fork of this one, that reads one element beyond what a tensor has."""
     if (child := os.fork()) == 0:
@@ -101,4 +127,4 @@ if __name__ == "__main__":
     os.environ["OSTINATO_CACHE"] = "off"
     torch.set_num_threads(1)
     for side in ("before", "after"):
-        print(side, run(side), read_beyond(side), flush=True)
+        print(side, run(side) + run_products(side), read_beyond(side), flush=True)
