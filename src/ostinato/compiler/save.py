@@ -23,7 +23,7 @@ from ostinato.compiler.sink import held_in_output
 
 HEAVY = frozenset(("linear", *REDUCTIONS))
 STREAM = 1e-6
-"""What an element of a stream costs, beside one that is written, where streams are kept."""
+"""What an element of x costs beside one that is written: it is its caller's. One of a stream too, where those stay."""
 UNDECIDED = 6
 """So many states are tried with and without their trajectory; more are all kept."""
 
@@ -137,7 +137,7 @@ def _cut(derived: Derived, needs: _Needs, kept: frozenset[str], stream: float) -
         if node.op == "input":
             if node["kind"] in ("x", "stream"):
                 flow.edge("source", _in(node), inf)
-                keep = stream * node.width
+                keep = (STREAM if node["kind"] == "x" else stream) * node.width
             elif node["kind"] == "state":
                 flow.edge("source", _in(node), inf)
                 keep = inf
