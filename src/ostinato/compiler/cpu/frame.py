@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ostinato.compiler.cpu.flat import Read
 from ostinato.compiler.cpu.layout import Layout
-from ostinato.compiler.cpu.schedule import TOGETHER, Place, Schedule, is_apart
+from ostinato.compiler.cpu.schedule import TOGETHER, Place, Schedule, is_apart, rows_of_a_thread
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
 
@@ -124,7 +124,7 @@ class Frame:
         if kind == "flip":
             return self.at(step.cursor[name], code.let(f"mul nsw i64 {r}, {buffer.width}"))
         if name in self.plan.passing:
-            mine = self.code.let(f"mul i64 %thread, {TOGETHER}")
+            mine = self.code.let(f"mul i64 %thread, {rows_of_a_thread(buffer.width)}")
             r = self.code.let(f"add i64 {mine}, {self.code.let(f'and i64 {r}, {TOGETHER - 1}')}")
         if kind == "rows":
             return self.at(self.words[name], code.let(f"mul nsw i64 {r}, {self.words[name + '.stride']}"))

@@ -11,7 +11,7 @@ from torch import Tensor
 from ostinato import memory
 from ostinato.compiler.cpu import threads
 from ostinato.compiler.cpu.machine import Machine
-from ostinato.compiler.cpu.schedule import SHARED_WORK, TOGETHER
+from ostinato.compiler.cpu.schedule import SHARED_WORK, rows_of_a_thread
 
 SHARED_PASS = 100_000
 """The same for a call of a loop without products, in elementwise operations: its threads never wait for each other,
@@ -141,7 +141,8 @@ class Call:
         for at, width, passing in inner:
             values[at] = position * size
             values[at + 1] = width
-            position += (-(-width * (number * TOGETHER if passing else self.rows) // lanes) + APART) * lanes
+            count = number * rows_of_a_thread(width) if passing else self.rows
+            position += (-(-width * count // lanes) + APART) * lanes
         inside = memory.empty(torch.empty(0, dtype=machine.dtype, device=CPU), position + 2 * lanes)
         self._held.append(inside)
         base = -(-inside.data_ptr() // ALIGNED) * ALIGNED

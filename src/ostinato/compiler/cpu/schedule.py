@@ -24,6 +24,15 @@ TOGETHER = 4
 """The most rows that a stage of several passes takes at a time, a power of two: each pass over all of them, so that
 what one row waits for between two passes, a sum over lanes and the root of it, is done beside that of the others."""
 
+ALONE = 32
+"""Elements, two lines or more: what one thread writes lies so far from another's. A line that both write goes from one
+core to the other at every write, and its neighbour with it."""
+
+
+def rows_of_a_thread(width: int) -> int:
+    """Rows that a thread has of a buffer in which only :data:`TOGETHER` of them live at a time."""
+    return max(TOGETHER, -(-ALONE // width))
+
 
 @dataclass(frozen=True)
 class Place:
