@@ -6,7 +6,19 @@ import pytest
 import torch
 
 from ostinato.compiler.cpu.flat import flatten
-from ostinato.compiler.cpu.schedule import Place, Rows, Schedule, Stage, Tiles, members, schedule
+from ostinato.compiler.cpu.schedule import (
+    ALONE,
+    LINE,
+    TOGETHER,
+    Place,
+    Rows,
+    Schedule,
+    Stage,
+    Tiles,
+    members,
+    rows_of_a_thread,
+    schedule,
+)
 from ostinato.compiler.graph import Node
 from tests.compiler.test_kernel import made
 
@@ -23,6 +35,14 @@ def test_the_numbers_are_right_with_more_threads_than_rows_and_fewer(name: str, 
         own.check(torch.float32, steps=4, rows=rows, sizes=[rows, rows, max(1, rows - 1), 1])
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 8, 31, 512])
+def test_two_threads_never_write_to_one_line(width: int) -> None:
+    size = rows_of_a_thread(width) * width
+    assert size % LINE == 0, "a thread's part ends where a line does"
+    assert size >= ALONE, "and the line beside is no other's either"
+    assert rows_of_a_thread(width) >= TOGETHER
 
 
 @pytest.mark.parametrize("way", ["forward", "backward"])

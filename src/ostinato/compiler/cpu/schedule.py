@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, resolve
 from ostinato.compiler.cpu.placing import Pass, computed, make_again, to_leave
@@ -24,14 +25,14 @@ TOGETHER = 4
 """The most rows that a stage of several passes takes at a time, a power of two: each pass over all of them, so that
 what one row waits for between two passes, a sum over lanes and the root of it, is done beside that of the others."""
 
-ALONE = 32
-"""Elements, two lines or more: what one thread writes lies so far from another's. A line that both write goes from one
-core to the other at every write, and its neighbour with it."""
+ALONE, LINE = 32, 16
+"""Elements: what one thread writes takes two lines or more, and whole ones. A line that two write goes from one core to
+the other at every write, and its neighbour with it."""
 
 
 def rows_of_a_thread(width: int) -> int:
     """Rows that a thread has of a buffer in which only :data:`TOGETHER` of them live at a time."""
-    return max(TOGETHER, -(-ALONE // width))
+    return next(n for n in count(TOGETHER, TOGETHER) if n * width >= ALONE and n * width % LINE == 0)
 
 
 @dataclass(frozen=True)
