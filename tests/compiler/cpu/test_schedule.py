@@ -122,7 +122,7 @@ def test_a_tiles_vectors_are_shared_out_among_few_kernels(most: int) -> None:
         assert sum(parts) == count
         assert len(parts) == (1 if count <= shape.near else -(-count // most))
         assert max(parts) - min(parts) <= 1
-        assert max(parts) <= max(most, shape.near if count <= shape.near else 0)
+        assert max(parts) <= (shape.near if count <= shape.near else most)
 
 
 def test_the_slower_of_two_threads_never_has_more_to_do_than_with_the_usual_tile() -> None:

@@ -37,7 +37,7 @@ COPIED = 252
 NEAR = 8
 """Elements that a row of a tile takes of the copy."""
 
-GROUP = BLOCK * NEAR + 16
+GROUP = BLOCK * NEAR + tiles.LINE // 4
 """Elements that a tile's columns take. A line more than they are: else the tiles' would be in few sets, too."""
 
 

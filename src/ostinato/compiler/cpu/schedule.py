@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from ostinato.compiler.cpu import tiles
 from ostinato.compiler.cpu.flat import COPIES, ELEMENTWISE, LINEAR, Read, resolve
 from ostinato.compiler.cpu.placing import Pass, computed, make_again, to_leave
 from ostinato.compiler.graph import Graph, Node, is_joined, parts_of
@@ -25,14 +26,17 @@ TOGETHER = 4
 """The most rows that a stage of several passes takes at a time, a power of two: each pass over all of them, so that
 what one row waits for between two passes, a sum over lanes and the root of it, is done beside that of the others."""
 
-ALONE, LINE = 32, 16
-"""Elements: what one thread writes takes two lines or more, and whole ones. A line that two write goes from one core to
-the other at every write, and its neighbour with it."""
+LINE = tiles.LINE // 4
+"""The most elements of a cache line."""
 
 
 def rows_of_a_thread(width: int) -> int:
-    """Rows that a thread has of a buffer in which only :data:`TOGETHER` of them live at a time."""
-    return next(n for n in count(TOGETHER, TOGETHER) if n * width >= ALONE and n * width % LINE == 0)
+    """Rows that a thread has of a buffer in which only :data:`TOGETHER` of them live at a time.
+
+    They are two lines or more, and whole ones: a line that two threads write goes from one core to the other at every
+    write, and its neighbour with it.
+    """
+    return next(n for n in count(TOGETHER, TOGETHER) if n * width >= 2 * LINE and n * width % LINE == 0)
 
 
 @dataclass(frozen=True)
