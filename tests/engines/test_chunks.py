@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn.functional import linear
 
 import ostinato
-from ostinato import errors
+from ostinato import errors, memory
 from ostinato.engines import chunks, passes
+from ostinato.engines.geometry import Geometry
 from tests.support.own_cells import PeepholeLSTMCell, TimeGapCell, TwoWidthsCell
 
 pytestmark = pytest.mark.usefixtures("_short_chunks")
@@ -124,6 +125,14 @@ def test_only_what_is_wanted_gets_a_gradient(cell) -> None:
     torch.testing.assert_close(results(other, x, hx, **given), results(plain, x, hx, **given), rtol=1e-9, atol=1e-10)
 
 
+def test_a_backward_leaves_what_was_kept_as_it_was() -> None:
+    _, layer, x, hx, _ = case(ostinato.GRUCell, bidirectional=True)
+    loss = layer(x, hx)[0].square().sum()
+    wanted = [x, hx, *layer.parameters()]
+    first = torch.autograd.grad(loss, wanted, retain_graph=True)
+    assert all(torch.equal(a, b) for a, b in zip(first, torch.autograd.grad(loss, wanted), strict=True))
+
+
 @pytest.mark.parametrize("pick", [0, 1], ids=["output", "final states"])
 def test_gradients_of_one_result_alone(pick: int) -> None:
     plain, other, x, hx, _ = case(ostinato.GRUCell, bidirectional=True)
@@ -185,10 +194,26 @@ def test_bytes_kept_in_both_directions_of_an_own_cell() -> None:
     assert 5 * chunked <= ours
 
 
-def test_the_backward_holds_one_chunk_at_a_time(monkeypatch) -> None:
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
+def test_the_backward_holds_one_chunk_at_a_time(monkeypatch, lengths) -> None:
+    """What it takes for the loops beside what the forward kept: room for the longest chunk, however many there are."""
+    layer, x = ostinato.LSTM(96, 70, engine="native", recompute="chunks"), torch.randn(STEPS, ROWS, 96)
+    output = layer(x, lengths=lengths)[0]
+    cut = chunks.cut(geometry(lengths), False, keep=True)
+    taken: list[tuple[int, ...]] = []
+    empty = memory.empty
+    monkeypatch.setattr(memory, "empty", lambda like, *shape: taken.append(shape) or empty(like, *shape))
+    output.sum().backward()
+    longest, again = (max(chunk.geometry.count for chunk in part) for part in (cut, cut[:-1]))
+    wide = sorted(shape for shape in taken if len(shape) == 2 and all(shape))
+    assert wide == sorted([(again, 6 * 70), (longest, 4 * 70)])  # what is run again keeps, and gradients of the gates
+    assert len(cut) == 5
+
+
+def test_a_program_with_work_around_its_loop_holds_one_chunk_at_a_time(monkeypatch) -> None:
     """No call of the passes sees more steps than a chunk has: forward, forward again, backward."""
-    layer, x = ostinato.LSTM(4, 5, engine="native", recompute="chunks"), torch.randn(400, 2, 4)
-    layer(x)  # the trial of a new program is none of this
+    _, other, x, hx, given = case(Spoken)
+    results(other, x, hx, **given)  # the trial of a new program is none of this
     seen: list[int] = []
 
     def spied(run):
@@ -196,8 +221,17 @@ def test_the_backward_holds_one_chunk_at_a_time(monkeypatch) -> None:
 
     for name in ("forward", "backward"):
         monkeypatch.setattr(passes, name, spied(getattr(passes, name)))
-    layer(x)[0].sum().backward()
-    assert seen == [40] * 3 * 10
+    results(other, x, hx, **given)
+    parts = [chunk.geometry.steps for chunk in chunks.cut(geometry(None), False, keep=False)]
+    assert seen == parts + [steps for steps in parts[::-1] for _ in range(2)]
+    assert len(parts) == 4
+
+
+def geometry(lengths: list[int] | None) -> Geometry:
+    if lengths is None:
+        return Geometry(STEPS, ROWS, None, STEPS * ROWS)
+    sizes = torch.tensor([sum(n > t for n in lengths) for t in range(STEPS)])
+    return Geometry(STEPS, ROWS, sizes, sum(lengths))
 
 
 def test_a_chunk_is_worth_its_call(monkeypatch) -> None:
@@ -205,6 +239,22 @@ def test_a_chunk_is_worth_its_call(monkeypatch) -> None:
     assert chunks.length(1000, 34) == chunks.length(1000, 500) == 62
     assert chunks.length(1000, 4) == 512
     assert chunks.length(1_000_000, 4) == 2000
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "ragged"])
+def test_chunks_are_all_steps_once(keep: bool, lengths) -> None:
+    whole = geometry(lengths)
+    for reverse in (False, True):
+        cut = chunks.cut(whole, reverse, keep)
+        ordered = cut[::-1] if reverse else cut
+        assert [t for chunk in ordered for t in range(STEPS)[chunk.steps]] == list(range(STEPS))
+        assert [n for chunk in ordered for n in range(whole.count)[chunk.rows]] == list(range(whole.count))
+        assert cut[-1].geometry.steps == (8 if keep else 18)
+    for steps in range(40):
+        sizes = [c.geometry.steps for c in chunks.cut(Geometry(steps, ROWS, None, steps * ROWS), False, keep)]
+        assert sum(sizes) == steps
+        assert all(sizes)
 
 
 def test_auto_takes_an_engine_that_can() -> None:

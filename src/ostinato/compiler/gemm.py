@@ -55,7 +55,7 @@ def over_rows(left: Tensor, right: Tensor) -> Tensor:
 
 def repeated(size: outer.Size, dtype: torch.dtype) -> outer.Repeated | None:
     """Our own function for one size of :func:`over_rows`, where that takes it; None elsewhere."""
-    return outer.Repeated(size, dtype) if _adds_up(*size[:3], dtype) else None
+    return outer.Repeated(size, dtype) if _adds_up(size.rows, size.columns, size.inner, dtype) else None
 
 
 def _adds_up(rows: int, columns: int, inner: int, dtype: torch.dtype) -> bool:

@@ -71,18 +71,8 @@ class Kernel:
         joint = memory.empty(first, total, len(loops) * width)
         calls, rans = [], []
         for d, loop in enumerate(loops):
-            ran = self._ran(machine, joint.narrow(1, d * width, width), total, save)
-            call = _call(machine, loop, descending=loop.reverse)
-            call.streams(loop.streams)
-            if loop.constants:
-                call.streams(loop.constants)
-            call.params(loop.params)
-            call.states(loop.states)
-            call.streams({"output": ran.output})
-            if save:
-                call.streams(ran.saved)
-                call.streams({f"traj.{n}": t for n, t in ran.trajectories.items() if n not in self._held})
-            calls.append(call)
+            ran = self.room(joint.narrow(1, d * width, width), save)
+            calls.append(self.forward_call(loop, ran, save))
             rans.append(ran)
         run(machine, calls)
         for call, ran in zip(calls, rans, strict=True):
@@ -111,33 +101,69 @@ class Kernel:
         total = _total(loops[0])
         calls, made = [], []
         for d, (loop, ran) in enumerate(zip(loops, rans, strict=True)):
-            call = _call(machine, loop, descending=not loop.reverse)
             like = next(iter(loop.states.values()))
-            outputs = {
-                name: memory.empty(like, total, buffer.width)
-                for name, buffer in machine.layout.buffers.items()
-                if name.startswith("out.")
-            }
-            call.streams({**loop.streams, **ran.saved, **outputs})
-            call.streams({f"new.{n}": t for n, t in ran.trajectories.items()})
-            call.previous(loop.states, ran.trajectories)
-            call.streams(loop.constants)
-            call.params(loop.params)
-            call.output_gradient(None if grad_output is None else grad_output.narrow(1, d * width, width), total)
-            call.states({f"grad.{n}": _initial(g, loop.states[n]) for n, g in grad_finals[d].items()})
-            sums = {
-                name: like.new_zeros(loop.rows, b.width)
-                for name, b in machine.layout.buffers.items()
-                if b.kind == "rows" and name.startswith("sum.")
-            }
-            call.streams(sums)
-            calls.append(call)
+            outputs = {name: memory.empty(like, total, width) for name, width in outputs_of(machine)}
+            sums = self.sums_of(machine, loop)
+            part = None if grad_output is None else grad_output.narrow(1, d * width, width)
+            calls.append(self.backward_call(machine, loop, ran, {**outputs, **sums}, part, grad_finals[d]))
             made.append((outputs, sums))
         run(machine, calls)
         return [
             self._gradients(loop, ran, call, streams, outputs, sums, wanted)
             for loop, ran, call, (outputs, sums) in zip(loops, rans, calls, made, strict=True)
         ]
+
+    def forward_call(self, loop: Loop, ran: Ran, save: bool) -> Call:
+        """One direction's call of the forward loop, told where all of its buffers are.
+
+        Args:
+            ran: :meth:`room` for what it puts out.
+        """
+        call = _call(self.machine(save), loop, descending=loop.reverse)
+        call.streams(loop.streams)
+        if loop.constants:
+            call.streams(loop.constants)
+        call.params(loop.params)
+        call.states(loop.states)
+        call.streams({"output": ran.output})
+        if save:
+            call.streams(ran.saved)
+            call.streams({f"traj.{n}": t for n, t in ran.trajectories.items() if n not in self._held})
+        return call
+
+    def backward_call(
+        self,
+        machine: Machine,
+        loop: Loop,
+        ran: Ran,
+        made: Mapping[str, Tensor],
+        grad_output: Tensor | None,
+        grad_finals: Grads,
+    ) -> Call:
+        """The same of a backward loop.
+
+        Args:
+            machine: of :meth:`gradient_machine`.
+            made: room for what it puts out of all steps (:func:`outputs_of`), and zeros to add to (:meth:`sums_of`).
+        """
+        call = _call(machine, loop, descending=not loop.reverse)
+        call.streams({**loop.streams, **ran.saved, **made})
+        call.streams({f"new.{n}": t for n, t in ran.trajectories.items()})
+        call.previous(loop.states, ran.trajectories)
+        call.streams(loop.constants)
+        call.params(loop.params)
+        call.output_gradient(grad_output, _total(loop))
+        call.states({f"grad.{n}": _initial(g, loop.states[n]) for n, g in grad_finals.items()})
+        return call
+
+    def sums_of(self, machine: Machine, loop: Loop) -> dict[str, Tensor]:
+        """Zeros, (B, ·), for the gradients of the constants, which a backward loop adds up."""
+        like = next(iter(loop.states.values()))
+        return {
+            name: like.new_zeros(loop.rows, b.width)
+            for name, b in machine.layout.buffers.items()
+            if b.kind == "rows" and name.startswith("sum.")
+        }
 
     def machine(self, save: bool) -> Machine:
         """The forward loop's code."""
@@ -188,19 +214,29 @@ class Kernel:
         for wanted, (machine, _) in self._backward.items():
             yield BACKWARD, machine, self._backward_graph(wanted)[:2]
 
-    def _ran(self, machine: Machine, output: Tensor, total: int, save: bool) -> Ran:
-        """Empty buffers for what a forward puts out. Saved values lie side by side, a row of a step together."""
-        buffers = machine.layout.buffers
-        names = [name for name in buffers if name.startswith("saved.")]
-        widths = [buffers[name].width for name in names]
-        saved = dict(zip(names, _side_by_side(output, total, widths), strict=True))
-        trajectories: dict[str, Tensor] = {}
-        for name in self.program.backward.trajectories if self.program.backward and save else ():
-            own = buffers.get(f"traj.{name}")
-            trajectories[name] = (
-                output.narrow(1, *self._held[name]) if own is None else memory.empty(output, total, own.width)
-            )
-        return Ran(output, {}, saved, trajectories)
+    def room(self, output: Tensor, save: bool) -> Ran:
+        """Empty buffers for what a forward puts out beside its output, (N, ·). Saved values lie side by side, a row of
+        a step together."""
+        if not save:
+            return Ran(output, {}, {}, {})
+        widths, total = self.kept_widths(), output.shape[0]
+        saved = [name for name in widths if name.startswith("saved.")]
+        parts = dict(zip(saved, _side_by_side(output, total, [widths[name] for name in saved]), strict=True))
+        parts |= {name: memory.empty(output, total, widths[name]) for name in widths if name not in parts}
+        return self.ran(output, parts)
+
+    def kept_widths(self) -> dict[str, int]:
+        """What a forward keeps for its backward beside its output, by the names of its buffers, and how wide it is."""
+        buffers = self.machine(True).layout.buffers.items()
+        return {name: buffer.width for name, buffer in buffers if name.startswith(("saved.", "traj."))}
+
+    def ran(self, output: Tensor, kept: Mapping[str, Tensor]) -> Ran:
+        """What a forward puts out that keeps what its backward reads; ``kept``: the buffers of :meth:`kept_widths`."""
+        names = () if self.program.backward is None else self.program.backward.trajectories
+        trajectories = {
+            n: kept[f"traj.{n}"] if f"traj.{n}" in kept else output.narrow(1, *self._held[n]) for n in names
+        }
+        return Ran(output, {}, {n: v for n, v in kept.items() if n.startswith("saved.")}, trajectories)
 
     def _forward_graph(self, save: bool) -> tuple[Graph, list[Buffer]]:
         program = self.program
@@ -293,6 +329,11 @@ class Kernel:
             {n: finals[f"grad.{n}"] for n in loop.states if n in wanted},
             params,
         )
+
+
+def outputs_of(machine: Machine) -> list[tuple[str, int]]:
+    """What a backward loop puts out of every step, and how wide it is."""
+    return [(name, b.width) for name, b in machine.layout.buffers.items() if name.startswith("out.")]
 
 
 def _side_by_side(like: Tensor, total: int, widths: Sequence[int]) -> Sequence[Tensor]:

@@ -32,12 +32,12 @@ def _operands(weight: WeightGradient, loop: Loop, ran: Ran, made: Mapping[str, T
     if weight.where == "state":
         return [(grad[part.rows], part.values) for part in previous_parts(loop, ran.trajectories[name], name)]
     if weight.where == "constant":
-        return [_by_sequence(loop, grad, loop.constants[name])]
+        return [by_sequence(loop, grad, loop.constants[name])]
     held = {"stream": loop.streams, "saved": ran.saved, "trajectory": ran.trajectories, "backward": made}
     return [(grad, held[weight.where][name])]
 
 
-def _by_sequence(loop: Loop, grad: Tensor, constant: Tensor) -> Pair:
+def by_sequence(loop: Loop, grad: Tensor, constant: Tensor) -> Pair:
     """The same value at every step: with full sequences the steps' gradients are added up first."""
     if loop.batch_sizes is None:
         return grad.reshape(loop.steps, loop.rows, -1).sum(0), constant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import isqrt
 
 from torch import Tensor
@@ -11,12 +11,17 @@ from torch import Tensor
 from ostinato.engines.geometry import Geometry
 
 LEAST = 2048
-"""Fewer rows of all steps a chunk would save little: each chunk costs a call, and products of its own for the weights'
-gradients."""
+"""Fewer rows of all steps a chunk would save little: each costs calls of kernels, and products of its own for the
+weights' gradients."""
+
+SHARE, ROOTS = 0.125, 4
+"""How much of the sequences the last chunk has, all of which the forward keeps, since the backward begins with it: so
+large a part of the steps, but no more than so many times √T. It is nearly all that is kept, and a sixth of what would
+be; and what need not run again is time saved."""
 
 
 def length(steps: int, rows: int) -> int:
-    """k, how many steps a chunk has: 2·√T, or more where rows are few.
+    """k, how many steps a chunk has that is run again: 2·√T, or more where rows are few.
 
     Memory is least somewhat below √T, time falls with k.
     """
@@ -44,15 +49,27 @@ class Chunk:
         return value[self.rows if self.packed else self.steps]
 
 
-def cut(geometry: Geometry) -> list[Chunk]:
-    """The chunks, from the first step to the last."""
+def cut(geometry: Geometry, reverse: bool, keep: bool) -> list[Chunk]:
+    """The chunks, in the order in which a direction runs through them, of about equal numbers of steps.
+
+    Args:
+        reverse: whether it begins with the last step.
+        keep: the last chunk is one of which everything is kept.
+    """
     sizes, rows = geometry.batch_sizes, geometry.rows
-    active = [rows] * geometry.steps if sizes is None else sizes.tolist()
-    starts = list(accumulate(active, initial=0))
-    k, chunks = length(geometry.steps, rows), []
-    for start in range(0, geometry.steps, k):
-        stop = min(start + k, geometry.steps)
-        part = None if sizes is None else sizes[start:stop]
-        whole = Geometry(stop - start, rows, part, starts[stop] - starts[start])
-        chunks.append(Chunk(slice(start, stop), slice(starts[start], starts[stop]), whole, sizes is not None))
+    starts = list(accumulate([rows] * geometry.steps if sizes is None else sizes.tolist(), initial=0))
+    chunks = []
+    for start, stop in pairwise(_bounds(geometry.steps, rows, keep)):
+        steps = slice(geometry.steps - stop, geometry.steps - start) if reverse else slice(start, stop)
+        own = slice(starts[steps.start], starts[steps.stop])
+        whole = Geometry(stop - start, rows, None if sizes is None else sizes[steps], own.stop - own.start)
+        chunks.append(Chunk(steps, own, whole, sizes is not None))
     return chunks
+
+
+def _bounds(steps: int, rows: int, keep: bool) -> list[int]:
+    """Between which steps of a direction it is cut."""
+    last = min(int(SHARE * steps), ROOTS * isqrt(steps)) if keep else 0
+    again = steps - last
+    count = max(1, round(again / length(steps, rows))) if again else 0
+    return [*(again * n // count for n in range(count)), *([again] if last else []), steps] if count else [0]

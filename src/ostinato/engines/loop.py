@@ -57,7 +57,7 @@ def _in_chunks(call: LayerCall, direction: int) -> tuple[Tensor, States]:
     cells, steps = (call.cells[direction],) * 2, (call.steps[direction],) * 2
     geometry = Geometry.of(call.input, call.states[direction][0].shape[0], call.batch_sizes)
     states, outputs = call.states[direction], []
-    for chunk in cut(geometry)[:: -1 if direction else 1]:
+    for chunk in cut(geometry, direction == 1, keep=False):
         streams = {name: chunk.of(value) for name, value in call.streams.items()}
         given = (chunk.of(call.input), (states, states), streams, call.constants, chunk.geometry.batch_sizes)
         part = LayerCall(cells, steps, *given)

@@ -32,12 +32,12 @@ class Done:
 
 def forward(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor], save: bool) -> Done:
     """Run every direction; ``tensors`` in the plan's order."""
-    streams, constants = _outer(plan, geometry, tensors)
+    streams, constants = outside_of(plan, geometry, tensors)
     loops: list[Loop] = []
     hoisted: list[dict[str, Tensor]] = []
     products: list[list[Tensor]] = []
     for compiled, place in zip(plan.directions, plan.places, strict=True):
-        states, params = _own(compiled, place, tensors)
+        states, params = own_of(compiled, place, tensors)
         products.append([])
         made = compiled.hoist.run(geometry, streams, constants, params, products[-1] if save else None)
         hoisted.append(made)
@@ -80,7 +80,7 @@ def backward(
         output: what the forward put out, (N, D·w), if ``plan.reads_output``.
         grad_output, grad_finals: None where nothing flows.
     """
-    streams, constants = _outer(plan, geometry, tensors)
+    streams, constants = outside_of(plan, geometry, tensors)
     outer = {n for n, flag in zip(_outer_names(plan), wanted, strict=False) if flag}
     loops: list[Loop] = []
     rans: list[Ran] = []
@@ -88,7 +88,7 @@ def backward(
     products: list[list[Tensor]] = []
     rest, column, nothing = iter(kept), 0, tensors[0].new_empty(0)
     for compiled, place in zip(plan.directions, plan.places, strict=True):
-        states, params = _own(compiled, place, tensors)
+        states, params = own_of(compiled, place, tensors)
         passed = next(rest) if compiled.sink is not None else None
         saved = {n: next(rest) for n in compiled.program.saved}
         trajectories = {s: next(rest) for s in compiled.kept_states}
@@ -126,10 +126,10 @@ def backward(
         total.add_all(own.values)
         for n, name in enumerate((*compiled.program.states, *compiled.params), place[0]):
             if wanted[n]:
-                grads[n] = _shaped(own.values.get(name), tensors[n])
+                grads[n] = like(own.values.get(name), tensors[n])
     for n, name in enumerate(_outer_names(plan)):
         if wanted[n]:
-            grads[n] = _shaped(total.values.get(name), tensors[n])
+            grads[n] = like(total.values.get(name), tensors[n])
     return grads
 
 
@@ -196,7 +196,9 @@ def _outer_names(plan: Plan) -> tuple[str, ...]:
     return ("x", *plan.streams, *plan.constants)
 
 
-def _outer(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def outside_of(
+    plan: Plan, geometry: Geometry, tensors: Sequence[Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """x and the streams as (N, ·), and the constants as (B, ·), by name."""
     count, dtype = 1 + len(plan.streams), tensors[0].dtype
     streams = {"x": geometry.flat(tensors[0])}
@@ -208,7 +210,7 @@ def _outer(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor]) -> tuple[d
     return streams, {}
 
 
-def _own(
+def own_of(
     compiled: Compiled, place: tuple[int, int, int], tensors: Sequence[Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A direction's states and params by name."""
@@ -233,5 +235,6 @@ def _real(value: Tensor, dtype: torch.dtype) -> Tensor:
     return value if value.is_floating_point() or value.dtype == torch.bool else value.to(dtype)
 
 
-def _shaped(grad: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if grad is None else grad.reshape(like.shape)
+def like(grad: Tensor | None, value: Tensor) -> Tensor:
+    """A gradient in the shape of what it is of; zeros for none."""
+    return torch.zeros_like(value) if grad is None else grad.reshape(value.shape)

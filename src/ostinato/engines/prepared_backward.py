@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ostinato import memory
 from ostinato.compiler.cpu.standing import Standing
-from ostinato.compiler.kernel import Kernel
+from ostinato.compiler.kernel import Kernel, outputs_of
 from ostinato.compiler.less_mean import take_mean
 from ostinato.engines.compiled import Compiled
 from ostinato.engines.places import Block, Shape, Source, centred_of, params_in, write_params
@@ -39,7 +39,7 @@ class Backward:
         pairs = list(zip(compiled.params, sources, strict=True))
         asked = compiled.asked({n for n, s in pairs if wanted[1 + s.tensor]} | ({"x"} if wanted[0] else set()))
         machine, streams = kernel.gradient_machine(asked)
-        outs = [(name, b.width) for name, b in machine.layout.buffers.items() if name.startswith("out.")]
+        outs = outputs_of(machine)
         read, widths = {"x": View(X)}, [shape.input, shape.output, *(block.width for block in blocks)]
         for state, at in compiled.outputs_are.items():
             read |= {state: View(OUTPUT, *at), f"new.{state}": View(OUTPUT, *at)}

@@ -101,3 +101,12 @@ def test_infinities_and_nan_go_where_they_belong() -> None:
     found, wanted = outer.over_rows(left, right), expected(left, right)
     assert torch.equal(found.isfinite(), wanted.isfinite())
     assert torch.equal(found.isnan(), wanted.isnan())
+
+
+@pytest.mark.parametrize(("rows", "columns", "inner"), [(1, 3, 2), (130, 50, 70), (700, 130, 260)])
+def test_added_to_what_stands_there(rows: int, columns: int, inner: int) -> None:
+    left, right, there = torch.randn(rows, columns), torch.randn(rows, inner), torch.randn(columns, inner)
+    size = outer.Size(rows, columns, inner, columns, inner, 1)
+    found = there.clone()
+    outer.Repeated(size, torch.float32).run(left.data_ptr(), right.data_ptr(), found.data_ptr())
+    torch.testing.assert_close(found.double(), expected(left, right) + there.double(), rtol=1e-5, atol=1e-4)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from ostinato.compiler.cpu import threads, tiles
+from ostinato.compiler.cpu.errand import Errand
 from ostinato.compiler.cpu.ready import Ready, from_text, ready
 from ostinato.compiler.cpu.targets import Target
 from ostinato.compiler.cpu.text import Code
@@ -47,6 +48,10 @@ class Call:
         for n, address in enumerate(addresses):
             self._words[n] = address
         self._go()
+
+    def errand(self, *addresses: int) -> Errand:
+        """The same to come."""
+        return Errand(self._go, self._words, tuple(enumerate(addresses)))
 
 
 class Writer:

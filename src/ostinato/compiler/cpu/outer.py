@@ -54,13 +54,18 @@ def over_rows(left: Tensor, right: Tensor) -> Tensor:
 
 
 class Size(NamedTuple):
-    """N, O and K, and how many elements lie between the rows of either side."""
+    """N, O and K, and how many elements lie between the rows of either side.
+
+    Attributes:
+        adds: 1: the product is added to what stands where it goes.
+    """
 
     rows: int
     columns: int
     inner: int
     left_stride: int
     right_stride: int
+    adds: int = 0
 
 
 class Repeated(alone.Call):
@@ -183,8 +188,8 @@ class _Writer(alone.Writer):
         self.code.prefetch(place, cache=2)
 
     def _tile(self, tile: _Tile, block: _Block, column: str, at: str) -> None:
-        """Add a block's sums to one tile of the result; the first block's are the result. And ask for the same columns
-        of the next block."""
+        """Add a block's sums to one tile of the result, or let the first block's be the result. And ask for the same
+        columns of the next block."""
         code, t, stride = self.code, self.vector.type, self.words["left_stride"]
         left, apart = self._left(block, column), stride
         asked = self.at(left, self.times(stride, str(BLOCK)))
@@ -224,7 +229,8 @@ class _Writer(alone.Writer):
 
     def _out(self, tile: _Tile, column: str, at: str, start: str, sums: list[list[str]]) -> None:
         code, t = self.code, self.vector.type
-        first = code.let(f"icmp eq i64 {start}, 0")
+        stands = code.let(f"or i64 {start}, {self.words['adds']}")
+        first = code.let(f"icmp eq i64 {stands}, 0")
         for c, own in enumerate(sums):
             line = code.let(f"mul i64 {code.let(f'add i64 {column}, {c}')}, {self.words['inner']}")
             for v, total in enumerate(own):
