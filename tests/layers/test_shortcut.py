@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ import ostinato
 from ostinato.compiler import split
 from ostinato.engines import prepared
 from ostinato.layers import shortcut
+
+CENTRED = partial(ostinato.Recurrent, ostinato.cells.LayerNormLSTMCell)
+"""Its weights are taken less their mean, too, only when they have changed."""
 
 
 @pytest.fixture(autouse=True, params=["as they come", "sealed"])
@@ -25,7 +29,7 @@ def weights(request, monkeypatch):
 
 def make(kind=ostinato.LSTM, **options):
     layer = kind(6, 5, engine="native", **options)
-    return layer, torch.randn(7, 3, 6)
+    return layer, torch.randn(7, 3, 6, dtype=options.get("dtype"))
 
 
 def expected(layer, x):
@@ -85,8 +89,9 @@ def test_weights_are_read_anew_at_every_call():
 
 
 @torch.no_grad()
-def test_a_write_without_a_trace_is_noticed():
-    layer, x = make(num_layers=2)
+@pytest.mark.parametrize("kind", [ostinato.LSTM, CENTRED], ids=["LSTM", "layer norm"])
+def test_a_write_without_a_trace_is_noticed(kind):
+    layer, x = make(kind, num_layers=2, dtype=torch.float64)
     walk_in(layer, x)
     for k, weight in enumerate(layer.parameters()):
         weight.data[-1:] *= -1.0
@@ -100,10 +105,11 @@ def test_a_write_without_a_trace_is_noticed():
 
 
 @torch.no_grad()
-def test_an_interruption_between_two_looks(monkeypatch):
+@pytest.mark.parametrize("kind", [ostinato.LSTM, CENTRED], ids=["LSTM", "layer norm"])
+def test_an_interruption_between_two_looks(monkeypatch, kind):
     """What was seen to have changed and was not put in order then, is at the next call."""
     monkeypatch.setattr(prepared, "SEALED", 0)
-    layer, x = make()
+    layer, x = make(kind)
     walk_in(layer, x)
     layer.weight_hh_l0.data.mul_(3.0)
     (standing,) = (one.prepared._standing for one in shortcut.find(layer).layers)
@@ -111,10 +117,21 @@ def test_an_interruption_between_two_looks(monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    run, standing._run = standing._run, interrupted
+    run, standing.go = standing.go, interrupted
     with pytest.raises(KeyboardInterrupt):
         layer(x)
-    standing._run = run
+    standing.go = run
+    same(layer(x), expected(layer, x))
+
+    def interrupted_at_the_mean(value):
+        raise KeyboardInterrupt
+
+    layer.weight_hh_l0.data.mul_(0.2)
+    if kind is CENTRED:
+        with monkeypatch.context() as patch:
+            patch.setattr(prepared, "without_mean", interrupted_at_the_mean)
+            with pytest.raises(KeyboardInterrupt):
+                layer(x)
     same(layer(x), expected(layer, x))
 
 

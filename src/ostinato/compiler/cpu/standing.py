@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ostinato.compiler.cpu.launch import CPU, Call, number_of_threads
 from ostinato.compiler.cpu.machine import Machine
-from ostinato.compiler.cpu.seal import Seal
 
 
 class Standing:
@@ -44,8 +43,7 @@ class Standing:
         assert words is not None
         words[index["around"]] = 0  # The buffers of a later call may not be aligned.
         self.words = words
-        self.go = self._run = machine.function.standing(words, number, call.turns())
-        self._packed = False
+        self.go = machine.function.standing(words, number, call.turns())
 
     def _make_memory(self, steps: int, rows: int) -> int:
         """What the loop works in; for how many threads."""
@@ -60,23 +58,6 @@ class Standing:
         number = number_of_threads(machine, steps, rows, 1)
         call.prepare(number)
         return number
-
-    def seal(self, sizes: Mapping[int, int]) -> None:
-        """Put weights in order only when they have changed since the last call.
-
-        Args:
-            sizes: of each param, by the word that holds its address, in bytes.
-        """
-        self._weights, self._seal = list(sizes), Seal(list(sizes.values()))
-        self.go = self._sealed
-
-    def _sealed(self) -> None:
-        words = self.words
-        same = self._seal.holds([words[at] for at in self._weights])
-        words[self.index["ready"]] = int(same and self._packed)
-        self._packed = False  # An exception may come before they are.
-        self._run()
-        self._packed = True
 
     def final(self, state: str) -> int:
         """Which word holds the address that the state after the last step is written to."""
