@@ -15,8 +15,21 @@ import ostinato
 from ostinato.cells import registry
 from ostinato.compiler import gemm
 from ostinato.layers import shortcut
+from tests.support.own_cells import SharedByHeads
 
 CELLS = ("lstm", "gru", "rnn", "mgu", "cho-gru", "peephole-lstm", "layer-norm-lstm", "nas", "fast-grnn")
+
+
+class Zeros(torch.autograd.Function):
+    """Its gradient is a tensor of zeros that has no memory."""
+
+    @staticmethod
+    def forward(ctx, value):
+        return value * 0
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch._efficientzerotensor(grad.shape)
 
 
 def make(name="lstm", **options):
@@ -82,6 +95,13 @@ def test_the_same_gradients_of_large_weights(monkeypatch, name, narrow):
         same(gradients(layer, x), expected(layer, x), 1e-9)
 
 
+def test_a_matrix_shared_by_parts_of_a_row():
+    layer = ostinato.Recurrent(SharedByHeads, 6, 8, engine="native", dtype=torch.double)
+    x = torch.randn(7, 3, 6, dtype=torch.double)
+    on_the_short_way(layer, x)
+    same(gradients(layer, x), expected(layer, x), 1e-10)
+
+
 def test_frozen_weights_have_no_gradient_and_the_others_the_same():
     for frozen in (["weight_ih_l0"], ["weight_hh_l0", "bias_ih_l0"]):
         layer, x = make("mgu")
@@ -107,11 +127,12 @@ def test_most_cells_go_it():
     [
         lambda made: made[0].sum(),
         lambda made: made[0][-1].sum(),
+        lambda made: Zeros.apply(made[0]).sum() + made[1].sum(),
         lambda made: made[1].sum() + made[2].mean(),
         lambda made: (made[0].transpose(0, 1) * torch.linspace(0, 1, 5)).sum(),
         lambda made: torch._neg_view(made[0]).sum() + torch._neg_view(made[2]).sum(),
     ],
-    ids=["one for all", "the last step's", "only final states", "transposed", "negative views"],
+    ids=["one for all", "the last step's", "zeros without memory", "only final states", "transposed", "negative views"],
 )
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["short", "ordinary"])
 def test_gradients_of_every_form_that_arrive(weigh, bidirectional):

@@ -94,3 +94,20 @@ class TimeGapCell(ostinato.Cell):
 
 
 OWN_CELLS = (PeepholeLSTMCell, NormalisedCell, TwoWidthsCell)
+
+
+class SharedByHeads(ostinato.Cell):
+    """One matrix for both halves of the state, and another for both halves of x."""
+
+    state_names = ("h", "c")
+
+    def __init__(self, input_size: int, hidden_size: int):
+        super().__init__(input_size, hidden_size)
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size // 2, input_size // 2))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size // 2, hidden_size // 2))
+        self.reset_parameters()
+
+    def step(self, x, h, c):
+        made = linear(x.unflatten(-1, (2, -1)), self.weight_ih) + linear(h.unflatten(-1, (2, -1)), self.weight_hh)
+        c = 0.5 * c + torch.tanh(made.flatten(-2))
+        return torch.tanh(c) * h + c, c

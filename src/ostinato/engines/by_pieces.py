@@ -73,14 +73,14 @@ class ByPieces:
             leaving = [values[n] for values in borders]
             errands.append(plain.piece(chunk.steps, chunk.rows, entering, leaving))
             entering = leaving
-        room = self._room(last.geometry.count)
-        ran = self._ran(room, output)
+        store = self._store(last.geometry.count)
+        ran = self._ran(store, output)
         saving = Pieces(self._kernel.forward_call(loop, replace(ran, output=output), True), whole, self._names)
         errands.append(saving.piece(last.steps, last.rows, entering, finals))
         run(errands)
         if self._reads_output:
             ran.output.copy_(output[last.rows])
-        return finals, [*borders, room]
+        return finals, [*borders, store]
 
     def backward(
         self,
@@ -105,11 +105,11 @@ class ByPieces:
         flowing = {n: held[f"grad.{n}"].buffer for n in loop.streams if n in asked and f"grad.{n}" in held}
         whole = set(flowing.values())
         outs = {
-            n: memory.empty(like, self._count if n in whole else self._longest(self._chunks), width)
+            n: memory.empty(like, self._count if n in whole else _longest(self._chunks), width)
             for n, width in outputs_of(machine)
         }
-        sums, longest = kernel.sums_of(machine, loop), self._longest(self._chunks[:-1])
-        spare = self._ran(self._room(longest), memory.empty(like, 0 if self._reads_output else longest, self._width))
+        sums, longest = kernel.sums_of(machine, loop), _longest(self._chunks[:-1])
+        spare = self._ran(self._store(longest), memory.empty(like, 0 if self._reads_output else longest, self._width))
         made = {n: Rows(h.of(outs), h.buffer in whole) for n, h in held.items() if h.buffer in outs}
         totals = Totals(kernel, loop, made, asked)
         again = Pieces(kernel.forward_call(loop, spare, True), loop.streams, names)
@@ -119,21 +119,21 @@ class ByPieces:
 
         states = [torch.empty_like(s) for s in self._initial]
         last = [torch.zeros_like(s) if g is None else g.contiguous() for s, g in zip(states, grad_finals, strict=True)]
-        rooms = [torch.empty_like(s) for s in states], [torch.empty_like(s) for s in states]
-        *borders, room = kept
-        full = self._ran(room, spare.output)
+        turns = [torch.empty_like(s) for s in states], [torch.empty_like(s) for s in states]
+        *borders, store = (value.contiguous() for value in kept)  # A hook may have unpacked them in another order.
+        stored = self._ran(store, spare.output)
         grads, errands = last, list[Errand]()
         for n, chunk in reversed(list(enumerate(self._chunks))):
             entering = [values[n - 1] for values in borders] if n else self._initial
-            ran = spare if n < len(self._chunks) - 1 else full
+            ran = spare if n < len(self._chunks) - 1 else stored
             if ran is spare:
                 errands.append(again.piece(chunk.steps, chunk.rows, entering, states))
             before, after = dict(zip(names, entering, strict=True)), ran.trajectories
             told = {**ran.saved, **after, **{f"new.{s}": t for s, t in after.items()}}
             told |= {f"{s}.initial": t for s, t in before.items()}
-            errands.append(back.piece(chunk.steps, chunk.rows, grads, rooms[n % 2], told))
+            errands.append(back.piece(chunk.steps, chunk.rows, grads, turns[n % 2], told))
             errands += totals.errands(chunk, ran, before)
-            grads = rooms[n % 2]
+            grads = turns[n % 2]
         run(errands)
         totals.add_sums(back, held)
         found = dict(zip(names, grads, strict=True)) | totals.values
@@ -141,15 +141,17 @@ class ByPieces:
         found |= {name.removeprefix("sum."): value for name, value in sums.items()}
         return [found.get(name) if flag else None for name, flag in zip(every, wanted, strict=True)]
 
-    def _longest(self, chunks: Sequence[Chunk]) -> int:
-        """The rows of the one with the most."""
-        return max((chunk.geometry.count for chunk in chunks), default=0)
-
-    def _room(self, rows: int) -> Tensor:
-        """Room for all that the backward of so many rows reads, side by side: their output too, if it does."""
+    def _store(self, rows: int) -> Tensor:
+        """Room for all that the backward of so many rows reads, side by side: their output too, if it does. In all of
+        them rows are as far apart, so that a call may be told of one after another."""
         return memory.empty(self._initial[0], rows, sum(self._widths.values()))
 
     def _ran(self, room: Tensor, output: Tensor) -> Ran:
         """What is in :meth:`_room`; ``output``: where rows' output is, if it is not there."""
         parts = dict(zip(self._widths, room.split([*self._widths.values()], 1), strict=True))
         return self._kernel.ran(parts.pop("output", output), parts)
+
+
+def _longest(parts: Sequence[Chunk]) -> int:
+    """The rows of the one with the most."""
+    return max((chunk.geometry.count for chunk in parts), default=0)

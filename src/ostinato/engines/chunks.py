@@ -11,12 +11,12 @@ from torch import Tensor
 from ostinato.engines.geometry import Geometry
 
 LEAST = 2048
-"""Fewer rows of all steps a chunk would save little: each costs calls of kernels, and products of its own for the
-weights' gradients."""
+"""Rows of all steps that a chunk has which is run again, if there are as many: each costs calls of kernels, and
+products of its own for the weights' gradients."""
 
-SHARE, ROOTS = 0.125, 4
+SHARE, ROOTS = 0.15, 5
 """How much of the sequences the last chunk has, all of which the forward keeps, since the backward begins with it: so
-large a part of the steps, but no more than so many times √T. It is nearly all that is kept, and a sixth of what would
+large a part of the steps, but no more than so many times √T. It is nearly all that is kept, and a fifth of what would
 be; and what need not run again is time saved."""
 
 
@@ -71,5 +71,5 @@ def _bounds(steps: int, rows: int, keep: bool) -> list[int]:
     """Between which steps of a direction it is cut."""
     last = min(int(SHARE * steps), ROOTS * isqrt(steps)) if keep else 0
     again = steps - last
-    count = max(1, round(again / length(steps, rows))) if again else 0
+    count = max(1, again // length(steps, rows)) if again else 0
     return [*(again * n // count for n in range(count)), *([again] if last else []), steps] if count else [0]

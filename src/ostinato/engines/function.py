@@ -64,9 +64,16 @@ def _backward(
 
 def sorted_out(plan: Plan, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, list[list[Tensor | None]]]:
     """The gradient of the output, and those of each direction's final states, as numbers: a kernel reads memory."""
-    first, *rest = (g.resolve_neg() if g is not None and g.is_neg() else g for g in grads)
+    first, *rest = (None if g is None else in_memory(g) for g in grads)
     flowing = iter(rest)
     return first, [[next(flowing) for _ in compiled.program.states] for compiled in plan.directions]
+
+
+def in_memory(value: Tensor) -> Tensor:
+    """The numbers themselves, where torch holds no more than that they are others' negative, or zero."""
+    if value.is_neg():
+        return value.resolve_neg()
+    return value.clone() if value._is_zerotensor() else value
 
 
 def must_be_seen(grads: Sequence[Tensor | None]) -> bool:

@@ -13,7 +13,7 @@ from ostinato.compiler.refusal import Refused, is_exhaustion
 from ostinato.engines import kernels, known, passes, tracing, trial
 from ostinato.engines.call import LayerCall, States
 from ostinato.engines.compiled import Compiled, Plan, plan_of
-from ostinato.engines.function import RunLayer, shaped
+from ostinato.engines.function import RunLayer, in_memory, shaped
 from ostinato.engines.geometry import Geometry
 from ostinato.engines.rerun import RunChunks
 
@@ -103,7 +103,7 @@ def run(call: LayerCall, plan: Plan) -> tuple[Tensor, tuple[States, ...]]:
     for compiled, cell, states in zip(plan.directions, call.cells, call.states, strict=True):
         tensors += states
         tensors += compiled.prepare(tensors_of_cell(cell, compiled))
-    tensors = [t.resolve_neg() if t.is_neg() else t for t in tensors]  # a kernel reads memory, not its sign
+    tensors = [in_memory(t) for t in tensors]
     geometry = Geometry.of(call.input, call.states[0][0].shape[0], call.batch_sizes)
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         node = RunChunks if call.recompute and not plan.keeps_nothing else RunLayer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -130,7 +130,7 @@ def backward(
     for n, name in enumerate(_outer_names(plan)):
         if wanted[n]:
             grads[n] = like(total.values.get(name), tensors[n])
-    return grads
+    return separate(grads)
 
 
 def _sunk(
@@ -238,3 +238,16 @@ def _real(value: Tensor, dtype: torch.dtype) -> Tensor:
 def like(grad: Tensor | None, value: Tensor) -> Tensor:
     """A gradient in the shape of what it is of; zeros for none."""
     return torch.zeros_like(value) if grad is None else grad.reshape(value.shape)
+
+
+def separate(grads: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """The same, each in memory of its own: autograd adds to a gradient where it stands, and inputs that a step only
+    adds up have one and the same."""
+    places: set[int] = set()
+    found: list[Tensor | None] = []
+    for grad in grads:
+        if grad is not None and grad.numel():
+            grad = grad.clone() if grad.data_ptr() in places else grad
+            places.add(grad.data_ptr())
+        found.append(grad)
+    return found

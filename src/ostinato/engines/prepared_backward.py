@@ -13,6 +13,7 @@ from ostinato.compiler.cpu.standing import Standing
 from ostinato.compiler.kernel import Kernel, outputs_of
 from ostinato.compiler.less_mean import take_mean
 from ostinato.engines.compiled import Compiled
+from ostinato.engines.function import in_memory
 from ostinato.engines.places import Block, Shape, Source, centred_of, params_in, write_params
 from ostinato.engines.prepared_weights import KEPT, OUTPUT, Lie, Product, Sum, View, X, are_written, shaped, terms_of
 
@@ -126,7 +127,7 @@ class Backward:
             held.append(flowing)
             words[self._grad], words[self._grad + 1] = flowing.data_ptr(), stride
         for at, final in zip(self._finals, grad_finals, strict=True):
-            flowing = zeros if final is None else final.resolve_neg().contiguous()
+            flowing = zeros if final is None else in_memory(final).contiguous()
             held.append(flowing)
             words[at] = flowing.data_ptr()
         outs = [memory.empty(like, *shape) for shape in self._shapes]
@@ -173,8 +174,7 @@ def _as_read(kept: str) -> tuple[str, ...]:
 
 def _rows(grad: Tensor) -> tuple[Tensor, int]:
     """A gradient (T, B, w) as rows of contiguous columns, and the distance between them: one row for all may do."""
-    if grad.is_neg():
-        grad = grad.resolve_neg()
+    grad = in_memory(grad)
     if grad.stride()[:2] == (0, 0):
         return grad[0, 0].contiguous(), 0
     return grad.contiguous(), grad.shape[-1]

@@ -56,7 +56,8 @@ class Product:
         self.grad, self.value, self.before, self.shape = grad, value, before, shape
         rows, apart = lie.shape.steps * lie.shape.rows - before, lie.apart[grad.number]
         self._repeated = None
-        if len(shape) == 2:
+        width = lie.apart[grad.number] if grad.width is None else grad.width
+        if len(shape) == 2 and width == shape[0]:  # A matrix shared by several parts of a row has as many products.
             size = outer.Size(rows, *shape, apart, lie.apart[value.number])
             self._repeated = gemm.repeated(size, lie.dtype)
         self._left, self._right = (n * lie.dtype.itemsize for n in (before * apart + grad.column, value.column))

@@ -5,10 +5,11 @@
     forward    for each chunk, in the direction's own order: run it, keep nothing but the states it began with
     backward   for each chunk, from the last one run: run it again and keep all, then its backward
 
-The forward keeps all of a few last chunks, which the backward begins with. A layer whose backward reads nothing but
-inputs and output (a plain RNN) has nothing to run again, and runs at once.
-Between forward and backward there are T / k states a direction and some chunks' values, and within the backward one
-chunk's more; with k near √T (:func:`ostinato.engines.chunks.length`) both grow as √T.
+Where the loop is all there is to run (:mod:`ostinato.engines.by_pieces`), the forward keeps all of the last chunk,
+which the backward begins with. A layer whose backward reads nothing but inputs and output (a plain RNN) has nothing to
+run again, and runs at once.
+Between forward and backward there are T / k states a direction and that chunk's values, within the backward another
+chunk's; with k near √T (:func:`ostinato.engines.chunks.length`) all of it grows as √T, once T is some thousand.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def _gradients(
         for n, more in zip(_own(plan, place, range(len(tensors))), found, strict=True):
             before = totals[n]
             totals[n] = more if before is None else before if more is None else before + more
-    return [passes.like(total, t) if flag else None for total, t, flag in zip(totals, tensors, wanted, strict=True)]
+    every = zip(totals, tensors, wanted, strict=True)
+    return passes.separate(passes.like(total, t) if flag else None for total, t, flag in every)
 
 
 def _ways(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor]) -> list[ByPieces | ByCalls]:

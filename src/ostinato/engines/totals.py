@@ -110,7 +110,8 @@ class Totals:
     def _errand(self, total: Tensor, term: _Term) -> Errand:
         """What adds a product, by whoever is the fastest for its size."""
         product = None
-        if total.dim() == 2:
+        # A matrix shared by several parts of a row has as many products a row.
+        if total.dim() == 2 and term.grad.shape[1] == total.shape[0]:
             columns, inner = total.shape
             size = Size(term.rows, columns, inner, term.grad.stride(0), term.value.stride(0), adds=1)
             if size not in self._repeated:

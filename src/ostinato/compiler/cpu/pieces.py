@@ -14,8 +14,8 @@ from ostinato.compiler.cpu.launch import Call, number_of_threads
 
 
 class Pieces:
-    """A call over all steps that was told all of its buffers, cut into pieces. They run in the order in which
-    :meth:`piece` makes them, the first of which puts the weights in order.
+    """A call over all steps that was told all of its buffers, cut into pieces. Each that :meth:`piece` makes must run,
+    in that order: the first puts the weights in order.
 
     Args:
         whole: its streams that hold all steps; the others hold a piece's.
