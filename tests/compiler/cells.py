@@ -95,6 +95,14 @@ class Clipped(Own):
         return torch.tanh(linear(x, self.w[:H]) + linear(h, self.u[:H])) * h.detach() + torch.clamp(h, -0.5, 0.5)
 
 
+class PartMultiplied(Own):
+    """Products of one width, of the state and of as much as one element of it."""
+
+    def step(self, x, h):
+        gate = torch.sigmoid(linear(h[:, :1], self.u[H : 2 * H, :1]))
+        return torch.tanh(linear(x, self.w[:H]) + linear(h, self.u[:H])) * gate
+
+
 class Learnt(Own):
     """What reads no state at all, and what reads nothing but parameters."""
 
@@ -122,6 +130,7 @@ CELLS: dict[str, Callable[[], Cell]] = {
     "output multiplied": OutputMultiplied,
     "delay": Delay,
     "clipped": Clipped,
+    "part multiplied": PartMultiplied,
     "learnt": Learnt,
     "time gap": lambda: TimeGapCell(I, H),
     "time gap and speaker": lambda: TimeGapCell(I, H),

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ostinato.compiler.verify import verify
-from tests.support.random_cells import Geometry, RandomGraph, RandomStep, check_cell, check_graph
+from tests.support.random_cells import Geometry, RandomGraph, RandomStep, check_cell, check_graph, check_layer
 
 BOUNDED = settings(
     max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -49,3 +49,11 @@ def test_steps_of_fixed_seeds(start: int) -> None:
             check_cell(RandomStep(draw).make(), Geometry.drawn(draw))
         else:
             check_graph(RandomGraph(draw).make(), Geometry.drawn(draw))
+
+
+@pytest.mark.filterwarnings("ignore:.*runs step by step")
+@pytest.mark.parametrize("seed", range(4))
+def test_layers_of_random_steps(seed: int) -> None:
+    draw = Random(seed)
+    torch.manual_seed(seed)
+    check_layer(RandomStep(draw).make(), Geometry.drawn(draw))

@@ -27,7 +27,8 @@ import ostinato
 from ostinato.compiler.graph import Builder, Graph, Node
 from ostinato.compiler.program import Loop
 from ostinato.compiler.trace import trace
-from tests.support.kernels import Made, change, compare, expected, seeds_of
+from ostinato.engines import chunks
+from tests.support.kernels import TOLERANCE, Made, change, compare, expected, same_tensors, seeds_of
 
 WIDTHS = (1, 1, 2, 3, 4, 5, 6, 8, 12, 16, 17, 24, 33)
 
@@ -123,7 +124,10 @@ class RandomGraph:
         if value.width % heads:
             return None
         value = self.build.reshape(value, (heads, value.width // heads))
-        return self.build.linear(value, self._tensor((heads, self.draw.choice(WIDTHS[:8]), value.shape[1])))
+        shared = self.draw.random() < 0.3
+        return self.build.linear(
+            value, self._tensor((*([] if shared else [heads]), self.draw.choice(WIDTHS[:8]), value.shape[1]))
+        )
 
     def slice(self) -> Node:
         value = self.pick()
@@ -284,7 +288,8 @@ class RandomStep:
             "class Drawn(ostinato.Cell):\n"
             f"    state_names = {tuple(states)}\n"
             f"    state_sizes = {tuple(sizes)}\n"
-            f"    def __init__(self):\n        super().__init__({x}, {sizes[0]})\n{params}"
+            f"    def __init__(self, input_size={x}, hidden_size={sizes[0]}):\n"
+            f"        super().__init__(input_size, hidden_size)\n{params}"
             f"        for p in self.parameters():\n            nn.init.uniform_(p, -0.7, 0.7)\n"
             f"    def step(self, x, {', '.join(states)}):\n"
             + "".join(f"        {line}\n" for line in self.lines)
@@ -471,6 +476,44 @@ def check_cell(cell: ostinato.Cell, geometry: Geometry) -> None:
     check_graph(graph, geometry)
 
 
+def check_layer(cell: ostinato.Cell, geometry: Geometry) -> None:
+    """A layer of such cells gives what its loop gives, on each way a call can go: the ordinary one, the short ones, and
+    in chunks."""
+    layer = ostinato.Recurrent(type(cell), cell.input_size, cell.hidden_size, engine="native", dtype=torch.float64)
+    steps, rows = 3 * geometry.steps, geometry.rows
+    given = [torch.randn(steps, rows, cell.input_size, dtype=torch.float64) for _ in range(2)]
+    least, chunks.LEAST = chunks.LEAST, 1
+    try:
+        for recompute, lengths in (
+            ("none", None),
+            ("chunks", None),
+            ("chunks", [steps, *(min(n, steps) for n in range(rows - 1))]),
+        ):
+            layer.recompute = recompute
+            for x in (given[0], given[0], given[1]):  # The short ways are there from the third call.
+                found = of_layer(layer, x, lengths)
+                with ostinato.engine("loop"):
+                    wanted = of_layer(layer, x, lengths)
+                    moved = of_layer(layer, x * (1 + 1e-14 * torch.randn_like(x)), lengths)
+                same_tensors(found, wanted, f"{recompute} ", TOLERANCE[torch.float64], moved)
+    finally:
+        chunks.LEAST = least
+
+
+def of_layer(layer: ostinato.Recurrent, x: torch.Tensor, lengths: list[int] | None) -> dict[str, torch.Tensor]:
+    """What an inference puts out, and a training call and its gradients."""
+    layer.zero_grad()
+    with torch.no_grad():
+        inferred, _ = layer(x, lengths=lengths)
+    output, state = layer(x, lengths=lengths)
+    made = [output, *(state if isinstance(state, tuple) else (state,))]
+    loss = sum((torch.cos(m) * m).sum() for m in made)
+    if loss.requires_grad:  # Else the step reads no parameter.
+        loss.backward()
+    grads = {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in layer.named_parameters()}
+    return {"inferred": inferred} | {str(n): m.detach() for n, m in enumerate(made)} | grads
+
+
 def example(seed: int) -> tuple[str, Callable[[], None]]:
     """A random check, and what it is of."""
     draw = Random(seed)
@@ -478,7 +521,8 @@ def example(seed: int) -> tuple[str, Callable[[], None]]:
     if seed % 2:
         cell = RandomStep(draw).make()
         geometry = Geometry.drawn(draw)
-        return f"{cell.text}\n{geometry}", lambda: check_cell(cell, geometry)
+        check = check_layer if seed % 4 == 3 else check_cell
+        return f"{cell.text}\n{geometry}", lambda: check(cell, geometry)
     graph = RandomGraph(draw).make()
     geometry = Geometry.drawn(draw)
     return f"{graph}\n{geometry}", lambda: check_graph(graph, geometry)

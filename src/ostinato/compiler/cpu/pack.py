@@ -78,16 +78,16 @@ class Panel:
 
     @classmethod
     def of(cls, stage: Tiles, target: Target, lanes: int, offset: int, shared: bool) -> Panel:
-        """Products of the same operand stand side by side, as many vectors as registers allow.
+        """Products of the same operand, all of it or as much, stand side by side, as many vectors as registers allow.
 
         Args:
             offset: where the stage's weights begin.
             shared: whether a step of one row is worth two threads, which then split the stage's columns.
         """
         shape = tiles.shape(target)
-        groups: dict[tuple[int, int], list[int]] = {}
+        groups: dict[tuple[int, int, int], list[int]] = {}
         for n, product in enumerate(stage.products):
-            groups.setdefault((id(product.operand.node), product.operand.offset), []).append(n)
+            groups.setdefault(multiplied(product), []).append(n)
         total = -(-stage.width // lanes)
         most = {key: shape.vectors(stage.products[g[0]].inner) for key, g in groups.items()}
         units = _units(shape, total, [(len(g), most[key]) for key, g in groups.items()], 2 if shared else 1)
@@ -108,6 +108,11 @@ class Panel:
         rows = min(shape.rows[c.vectors - 1] for c in chunks)
         count = -(-total // units)
         return cls(count, units, stage.width, vector, tuple(chunks), tuple(positions), rows, weights, offset)
+
+
+def multiplied(part: Product | Chunk) -> tuple[int, int, int]:
+    """What is multiplied: an operand from one element on, and how many of them."""
+    return id(part.operand.node), part.operand.offset, part.inner
 
 
 def _parts(shape: tiles.Shape, count: int, most: int) -> list[int]:

@@ -11,14 +11,14 @@ from ostinato.compiler.cpu import tiles
 from ostinato.compiler.cpu.breadth import breadth
 from ostinato.compiler.cpu.elementwise import Elementwise
 from ostinato.compiler.cpu.frame import Frame, Step
-from ostinato.compiler.cpu.pack import Chunk, Panel
+from ostinato.compiler.cpu.pack import Chunk, Panel, multiplied
 from ostinato.compiler.cpu.schedule import Place, Tiles
 from ostinato.compiler.cpu.text import Vector
 
 
 def _together(chunks: Sequence[Chunk], most: int) -> Iterator[list[Chunk]]:
-    """Neighbours that multiply the same operand, so many at a time."""
-    for _, same in groupby(chunks, key=lambda c: (id(c.operand.node), c.operand.offset)):
+    """Neighbours that multiply the same, so many at a time."""
+    for _, same in groupby(chunks, key=multiplied):
         group = list(same)
         for start in range(0, len(group), most):
             yield group[start : start + most]
