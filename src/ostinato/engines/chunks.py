@@ -14,7 +14,7 @@ LEAST = 2048
 """Rows of all steps that a chunk has which is run again, if there are as many: each costs calls of kernels, and
 products of its own for the weights' gradients."""
 
-SHARE, ROOTS = 0.15, 5
+SHARE, ROOTS = 0.14, 5
 """How much of the sequences the last chunk has, all of which the forward keeps, since the backward begins with it: so
 large a part of the steps, but no more than so many times √T. It is nearly all that is kept, and a fifth of what would
 be; and what need not run again is time saved."""
