@@ -323,12 +323,16 @@ def test_a_wrong_kernel_is_never_believed(part, monkeypatch, x) -> None:
     close(output, looped(layer, x)[0])
 
 
-def test_the_rounding_of_large_gradients_is_no_fault(monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("cell", "scale"),
+    [("gru", 50), ("rnn", 100), ("multiplicative-gru", 10), ("layer-norm-lstm", 100)],
+)
+def test_rounding_that_large_weights_make_large_is_no_fault(monkeypatch, cell: str, scale: int) -> None:
     monkeypatch.setattr(known, "_by_text", {})
-    layer = ostinato.GRU(200, 300, engine="native")
+    layer = ostinato.Recurrent(cell, 200, 300, engine="native")
     with torch.no_grad():
         for parameter in layer.parameters():
-            parameter.mul_(50)
+            parameter.mul_(scale)
     assert layer(torch.randn(3, 2, 200))[0].requires_grad
 
 
