@@ -56,4 +56,4 @@ def test_steps_of_fixed_seeds(start: int) -> None:
 def test_layers_of_random_steps(seed: int) -> None:
     draw = Random(seed)
     torch.manual_seed(seed)
-    check_layer(RandomStep(draw).make(), Geometry.drawn(draw))
+    check_layer(RandomStep(draw).make(), Geometry.drawn(draw), draw)

@@ -476,42 +476,56 @@ def check_cell(cell: ostinato.Cell, geometry: Geometry) -> None:
     check_graph(graph, geometry)
 
 
-def check_layer(cell: ostinato.Cell, geometry: Geometry) -> None:
+def check_layer(cell: ostinato.Cell, geometry: Geometry, draw: Random) -> None:
     """A layer of such cells gives what its loop gives, on each way a call can go: the ordinary one, the short ones, and
-    in chunks."""
-    layer = ostinato.Recurrent(type(cell), cell.input_size, cell.hidden_size, engine="native", dtype=torch.float64)
+    in chunks; with gradients of some of what it reads."""
+    two = geometry.directions == 2
+    layer = ostinato.Recurrent(
+        type(cell), cell.input_size, cell.hidden_size, engine="native", dtype=torch.float64, bidirectional=two
+    )
+    for parameter in layer.parameters():
+        parameter.requires_grad_(draw.random() < 0.8)
     steps, rows = 3 * geometry.steps, geometry.rows
     given = [torch.randn(steps, rows, cell.input_size, dtype=torch.float64) for _ in range(2)]
+    for x in given:
+        x.requires_grad_(draw.random() < 0.5)
+    states = None
+    if draw.random() < 0.3:
+        zeros = layer.state_shape.zeros(rows, given[0])
+        states = tuple(torch.randn_like(s).requires_grad_(draw.random() < 0.5) for s in zeros)
+    lengths = [steps, *(min(n, steps) for n in range(rows - 1))]
     least, chunks.LEAST = chunks.LEAST, 1
     try:
-        for recompute, lengths in (
-            ("none", None),
-            ("chunks", None),
-            ("chunks", [steps, *(min(n, steps) for n in range(rows - 1))]),
-        ):
+        for recompute, own in (("none", None), ("chunks", None), (draw.choice(("none", "chunks")), lengths)):
             layer.recompute = recompute
             for x in (given[0], given[0], given[1]):  # The short ways are there from the third call.
-                found = of_layer(layer, x, lengths)
+                found = of_layer(layer, x, states, own)
                 with ostinato.engine("loop"):
-                    wanted = of_layer(layer, x, lengths)
-                    moved = of_layer(layer, x * (1 + 1e-14 * torch.randn_like(x)), lengths)
-                same_tensors(found, wanted, f"{recompute} ", TOLERANCE[torch.float64], moved)
+                    wanted = of_layer(layer, x, states, own)
+                    near = (x.detach() * (1 + 1e-14 * torch.randn_like(x))).requires_grad_(x.requires_grad)
+                    moved = of_layer(layer, near, states, own)
+                same_tensors(found, wanted, f"{recompute} ", 10 * TOLERANCE[torch.float64], moved)
     finally:
         chunks.LEAST = least
 
 
-def of_layer(layer: ostinato.Recurrent, x: torch.Tensor, lengths: list[int] | None) -> dict[str, torch.Tensor]:
+def of_layer(
+    layer: ostinato.Recurrent, x: torch.Tensor, states: tuple[torch.Tensor, ...] | None, lengths: list[int] | None
+) -> dict[str, torch.Tensor]:
     """What an inference puts out, and a training call and its gradients."""
-    layer.zero_grad()
+    hx = states[0] if states is not None and len(states) == 1 else states
     with torch.no_grad():
-        inferred, _ = layer(x, lengths=lengths)
-    output, state = layer(x, lengths=lengths)
+        inferred, _ = layer(x, hx, lengths=lengths)
+    output, state = layer(x, hx, lengths=lengths)
     made = [output, *(state if isinstance(state, tuple) else (state,))]
     loss = sum((torch.cos(m) * m).sum() for m in made)
-    if loss.requires_grad:  # Else the step reads no parameter.
-        loss.backward()
-    grads = {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in layer.named_parameters()}
-    return {"inferred": inferred} | {str(n): m.detach() for n, m in enumerate(made)} | grads
+    leaves = {"x": x, **{f"h{n}": s for n, s in enumerate(states or ())}, **dict(layer.named_parameters())}
+    leaves = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+    grads = [torch.zeros_like(leaf) for leaf in leaves.values()]
+    if leaves and loss.requires_grad:  # Else the step reads none of them.
+        grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    parts = {str(n): m.detach() for n, m in enumerate(made)}
+    return {"inferred": inferred} | parts | dict(zip(leaves, grads, strict=True))
 
 
 def example(seed: int) -> tuple[str, Callable[[], None]]:
@@ -521,8 +535,9 @@ def example(seed: int) -> tuple[str, Callable[[], None]]:
     if seed % 2:
         cell = RandomStep(draw).make()
         geometry = Geometry.drawn(draw)
-        check = check_layer if seed % 4 == 3 else check_cell
-        return f"{cell.text}\n{geometry}", lambda: check(cell, geometry)
+        if seed % 4 == 3:
+            return f"{cell.text}\n{geometry}", lambda: check_layer(cell, geometry, draw)
+        return f"{cell.text}\n{geometry}", lambda: check_cell(cell, geometry)
     graph = RandomGraph(draw).make()
     geometry = Geometry.drawn(draw)
     return f"{graph}\n{geometry}", lambda: check_graph(graph, geometry)
