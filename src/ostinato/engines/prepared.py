@@ -112,9 +112,12 @@ class Prepared:
         tensors = (*given, *centred)
         held = self._multiply(x, tensors) if self._products else []
         held += write_params(words, self._params, tensors)
-        words[self._ready] = int(same)
-        self._standing.go()
-        self._settled, self._last_centred = self._is_sealed, centred if self._is_sealed else []
+        if self._is_sealed:
+            words[self._ready] = int(same)
+            self._standing.go()
+            self._settled, self._last_centred = True, centred
+        else:
+            self._standing.go()
         del held
         return output, finals, [*centred, *kept]
 
