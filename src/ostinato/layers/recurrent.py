@@ -52,8 +52,8 @@ class Recurrent(WithAdditions, between.WithConnections):
         engine: ``"auto"``, ``"loop"``, ``"aten"`` or ``"native"``: who runs the time loop. The result is the same.
         recompute: ``"none"``, or ``"chunks"``: a training step holds the states of a few steps (some √T) and what the
             last steps computed, instead of what all did, and its backward runs the steps between again. For long
-            sequences: a fifth of the memory and less, for a third more time, with the same gradients. Needs the native
-            engine or the loop.
+            sequences: a fifth of the memory and less, for about a third more time, with the same gradients. Needs the
+            native engine or the loop.
         weight_dropout: DropConnect (Wan et al. 2013; Merity, Keskar, Socher, arXiv:1708.02182): probability of an
             element of the weights from a state to the next (every parameter ``weight_hh…``) being zero for a whole call
             in training; or a dictionary of probabilities by the cell's names, ``{"weight_hh": 0.5}``. What is trained
