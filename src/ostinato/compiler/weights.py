@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ostinato.compiler import gemm
+from ostinato.compiler.cpu.outer import Repeated, Size
 from ostinato.compiler.program import Loop, Ran, WeightGradient
 from ostinato.compiler.reference import previous_parts
 
@@ -62,6 +63,24 @@ def over_parts(pairs: Sequence[Pair], shape: Sequence[int]) -> Tensor:
             made = torch.einsum("bhn,bhk->hnk", a, b)
             total = made if total is None else total + made
     return pairs[0][0].new_zeros(shape) if total is None else total
+
+
+def repeated(
+    shape: Sequence[int], width: int, rows: int, strides: tuple[int, int], dtype: torch.dtype, adds: bool = False
+) -> Repeated | None:
+    """Our own function for what :func:`over_parts` makes of one part of a size; None where another makes it.
+
+    Args:
+        shape: the weight's.
+        width: of a row of gradients. A matrix shared by several parts of a row has as many products a row.
+        rows: of the part.
+        strides: elements from one row of gradients to the next, and of values.
+        adds: to what stands where it is written.
+    """
+    if len(shape) != 2 or width != shape[0]:
+        return None
+    columns, inner = shape
+    return gemm.repeated(Size(rows, columns, inner, *strides, int(adds)), dtype)
 
 
 def _rows(pair: Pair) -> int:

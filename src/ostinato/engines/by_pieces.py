@@ -27,7 +27,7 @@ from ostinato.engines.totals import Rows, Totals
 def fits(plan: Plan, geometry: Geometry, dtype: torch.dtype) -> bool:
     """Whether a direction can be run so: with nothing to compute before or after the loop."""
     (compiled,) = plan.directions
-    alone = not compiled.hoist.reads and compiled.hoist.steps is None and compiled.sink is None
+    alone = not compiled.hoist.reads and compiled.sink is None
     return alone and geometry.steps * geometry.rows > 0 and isinstance(compiled.kernel(dtype), Kernel)
 
 
@@ -98,33 +98,34 @@ class ByPieces:
         Returns:
             The gradients of ``tensors`` where ``wanted``; None too where nothing reads one.
         """
-        loop, kernel, names, like = self._loop, self._kernel, self._names, self._initial[0]
+        loop, kernel, names, like = self._loop, self._kernel, self._names, self._initial
         every = [*loop.streams, *loop.constants, *names, *loop.params]
         asked = self._compiled.asked({name for name, flag in zip(every, wanted, strict=True) if flag})
         machine, held = kernel.gradient_machine(asked)
         flowing = {n: held[f"grad.{n}"].buffer for n in loop.streams if n in asked and f"grad.{n}" in held}
         whole = set(flowing.values())
         outs = {
-            n: memory.empty(like, self._count if n in whole else _longest(self._chunks), width)
+            n: memory.empty(like[0], self._count if n in whole else _longest(self._chunks), width)
             for n, width in outputs_of(machine)
         }
         sums, longest = kernel.sums_of(machine, loop), _longest(self._chunks[:-1])
-        spare = self._ran(self._store(longest), memory.empty(like, 0 if self._reads_output else longest, self._width))
+        spare = self._ran(
+            self._store(longest), memory.empty(like[0], 0 if self._reads_output else longest, self._width)
+        )
         made = {n: Rows(h.of(outs), h.buffer in whole) for n, h in held.items() if h.buffer in outs}
         totals = Totals(kernel, loop, made, asked)
         again = Pieces(kernel.forward_call(loop, spare, True), loop.streams, names)
-        finals = dict(zip(names, grad_finals, strict=True))
-        call = kernel.backward_call(machine, loop, spare, {**outs, **sums}, grad_output, finals)
+        last = [torch.zeros_like(s) if g is None else g.contiguous() for s, g in zip(like, grad_finals, strict=True)]
+        given = dict(zip(names, last, strict=True))
+        call = kernel.backward_call(machine, loop, spare, {**outs, **sums}, grad_output, given)
         back = Pieces(call, {*loop.streams, *whole, "grad.output"}, [f"grad.{n}" for n in names])
 
-        states = [torch.empty_like(s) for s in self._initial]
-        last = [torch.zeros_like(s) if g is None else g.contiguous() for s, g in zip(states, grad_finals, strict=True)]
-        turns = [torch.empty_like(s) for s in states], [torch.empty_like(s) for s in states]
+        states, *turns = ([torch.empty_like(s) for s in like] for _ in range(3))
         *borders, store = (value.contiguous() for value in kept)  # A hook may have unpacked them in another order.
         stored = self._ran(store, spare.output)
         grads, errands = last, list[Errand]()
         for n, chunk in reversed(list(enumerate(self._chunks))):
-            entering = [values[n - 1] for values in borders] if n else self._initial
+            entering = [values[n - 1] for values in borders] if n else like
             ran = spare if n < len(self._chunks) - 1 else stored
             if ran is spare:
                 errands.append(again.piece(chunk.steps, chunk.rows, entering, states))
@@ -146,9 +147,9 @@ class ByPieces:
         them rows are as far apart, so that a call may be told of one after another."""
         return memory.empty(self._initial[0], rows, sum(self._widths.values()))
 
-    def _ran(self, room: Tensor, output: Tensor) -> Ran:
-        """What is in :meth:`_room`; ``output``: where rows' output is, if it is not there."""
-        parts = dict(zip(self._widths, room.split([*self._widths.values()], 1), strict=True))
+    def _ran(self, store: Tensor, output: Tensor) -> Ran:
+        """What is in a :meth:`_store`; ``output``: where rows' output is, if it is not there."""
+        parts = dict(zip(self._widths, store.split([*self._widths.values()], 1), strict=True))
         return self._kernel.ran(parts.pop("output", output), parts)
 
 

@@ -43,7 +43,7 @@ class Affine:
             bias = bias + params[name]
         return gemm.linear(value, weight, bias)
 
-    def add_gradients(self, grad: Tensor, value: Tensor, params: Values, into: Sums) -> None:
+    def add_gradients(self, grad: Tensor, value: Tensor, params: Values, into: Sums[str]) -> None:
         """Add to ``into`` what of it is wanted; ``grad`` is (N, ·)."""
         weight = params[self.weight]
         part = weight if self.start is None else weight[self.start : self.stop]
@@ -130,7 +130,7 @@ class Hoist:
         params: Values,
         grads: Values,
         kept: Iterable[Tensor],
-        into: Sums,
+        into: Sums[str],
     ) -> None:
         """From the gradients of hoisted values to those of what they are made of; what is not wanted costs nothing.
 
@@ -155,7 +155,7 @@ class Hoist:
         params: Values,
         grads: Values,
         kept: Iterable[Tensor],
-        into: Sums,
+        into: Sums[str],
     ) -> dict[str, Tensor]:
         """The gradients of the plain products that the rest reads; those of all else go into ``into``."""
         rest = [n for part in (self.steps, self.constants) if part is not None for n in part.outputs if n in grads]

@@ -153,7 +153,7 @@ def _through_sinks(
     streams: dict[str, Tensor],
     params: Sequence[Mapping[str, Tensor]],
     grad_output: Tensor,
-    sums: Sequence[Sums],
+    sums: Sequence[Sums[str]],
 ) -> Tensor:
     """The gradient of what the loops put out, (N, ·); that of all else goes into ``sums``."""
     parts, widths = [], [c.program.output_width for c in plan.directions]

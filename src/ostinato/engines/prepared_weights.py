@@ -8,11 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ostinato.compiler import gemm
-from ostinato.compiler.cpu import outer
 from ostinato.compiler.cpu.standing import Standing
 from ostinato.compiler.kernel import Held
-from ostinato.compiler.weights import over_parts
+from ostinato.compiler.weights import over_parts, repeated
 from ostinato.engines.compiled import Compiled
 from ostinato.engines.places import Shape, Source
 
@@ -55,11 +53,8 @@ class Product:
     def __init__(self, grad: View, value: View, before: int, shape: tuple[int, ...], lie: Lie) -> None:
         self.grad, self.value, self.before, self.shape = grad, value, before, shape
         rows, apart = lie.shape.steps * lie.shape.rows - before, lie.apart[grad.number]
-        self._repeated = None
-        width = lie.apart[grad.number] if grad.width is None else grad.width
-        if len(shape) == 2 and width == shape[0]:  # A matrix shared by several parts of a row has as many products.
-            size = outer.Size(rows, *shape, apart, lie.apart[value.number])
-            self._repeated = gemm.repeated(size, lie.dtype)
+        width = apart if grad.width is None else grad.width
+        self._repeated = repeated(shape, width, rows, (apart, lie.apart[value.number]), lie.dtype)
         self._left, self._right = (n * lie.dtype.itemsize for n in (before * apart + grad.column, value.column))
 
     @property

@@ -28,6 +28,7 @@ from ostinato.engines.by_pieces import ByPieces
 from ostinato.engines.compiled import Plan
 from ostinato.engines.function import flat, must_be_seen, one_precision, shaped, sorted_out
 from ostinato.engines.geometry import Geometry
+from ostinato.engines.sums import Sums
 
 
 class RunChunks(torch.autograd.Function):
@@ -77,15 +78,14 @@ def _gradients(
     """
     widths = _widths(plan)
     grads = [None] * len(widths) if grad_output is None else flat(grad_output, geometry).split(widths, 1)
-    totals: list[Tensor | None] = [None] * len(tensors)
+    totals = Sums(n for n, flag in enumerate(wanted) if flag)
     parts = zip(_ways(plan, geometry, tensors), plan.places, kept, grads, grad_finals, strict=True)
     for way, place, held, grad, finals in parts:
         found = way.backward(held, grad, finals, _own(plan, place, wanted))
-        for n, more in zip(_own(plan, place, range(len(tensors))), found, strict=True):
-            before = totals[n]
-            totals[n] = more if before is None else before if more is None else before + more
-    every = zip(totals, tensors, wanted, strict=True)
-    return passes.separate(passes.like(total, t) if flag else None for total, t, flag in every)
+        for n, grad in zip(_own(plan, place, range(len(tensors))), found, strict=True):
+            totals.add(n, grad)
+    every = enumerate(zip(tensors, wanted, strict=True))
+    return passes.separate(passes.like(totals.values.get(n), t) if flag else None for n, (t, flag) in every)
 
 
 def _ways(plan: Plan, geometry: Geometry, tensors: Sequence[Tensor]) -> list[ByPieces | ByCalls]:

@@ -53,7 +53,7 @@ class Sink:
         for value, weight, _ in rest:
             out.add_(gemm.linear(value, weight))
 
-    def gradient(self, passed: Tensor, values: Values, grad: Tensor, into: Sums) -> Tensor:
+    def gradient(self, passed: Tensor, values: Values, grad: Tensor, into: Sums[str]) -> Tensor:
         """The gradient of ``passed`` from that of the output, (N, w); the others are added to ``into``."""
         if self.terms is None:
             return self._by_autograd(passed, values, grad, into)
@@ -90,7 +90,7 @@ class Sink:
     def _given(self, passed: Tensor, values: Values) -> dict[str, Tensor]:
         return {n: passed if n == PASSED else values[n] for n in self.graph.inputs}
 
-    def _by_autograd(self, passed: Tensor, values: Values, grad: Tensor, into: Sums) -> Tensor:
+    def _by_autograd(self, passed: Tensor, values: Values, grad: Tensor, into: Sums[str]) -> Tensor:
         with recording():
             given = self._given(passed, values)
             names = [PASSED, *(n for n in given if n in into.wanted and n != PASSED)]

@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from ostinato.compiler import gemm
 from ostinato.compiler.cpu.errand import Errand
-from ostinato.compiler.cpu.outer import Repeated, Size
+from ostinato.compiler.cpu.outer import Repeated
 from ostinato.compiler.cpu.pieces import Pieces
 from ostinato.compiler.kernel import Held, Kernel
 from ostinato.compiler.program import Loop, Ran, WeightGradient
 from ostinato.compiler.reference import previous_parts
-from ostinato.compiler.weights import Pair, by_sequence, over_parts
+from ostinato.compiler.weights import Pair, by_sequence, over_parts, repeated
 from ostinato.engines.chunks import Chunk
 
 
@@ -69,7 +69,7 @@ class Totals:
         self._sums = [total for total in backward.sums if total.param in asked]
         multiplied = {weight.param for weight in self._weights}
         self.values = {n: value.new_zeros(value.shape) for n, value in loop.params.items() if n in multiplied}
-        self._repeated: dict[Size, Repeated | None] = {}
+        self._repeated: dict[tuple[torch.Size, int, int, tuple[int, int]], Repeated | None] = {}
 
     def errands(self, chunk: Chunk, ran: Ran, entering: Mapping[str, Tensor]) -> Iterator[Errand]:
         """What adds all that one chunk has to give.
@@ -109,19 +109,16 @@ class Totals:
 
     def _errand(self, total: Tensor, term: _Term) -> Errand:
         """What adds a product, by whoever is the fastest for its size."""
-        product = None
-        # A matrix shared by several parts of a row has as many products a row.
-        if total.dim() == 2 and term.grad.shape[1] == total.shape[0]:
-            columns, inner = total.shape
-            size = Size(term.rows, columns, inner, term.grad.stride(0), term.value.stride(0), adds=1)
-            if size not in self._repeated:
-                self._repeated[size] = gemm.repeated(size, self._dtype)
-            product = self._repeated[size]
+        strides = term.grad.stride(0), term.value.stride(0)
+        size = total.shape, term.grad.shape[1], term.rows, strides
+        if size not in self._repeated:
+            self._repeated[size] = repeated(*size, self._dtype, adds=True)
+        product = self._repeated[size]
         if product is None:
             return Errand(partial(_add, total, [term.pair]))
         number = total.element_size()
-        left = term.grad.data_ptr() + term.above * term.grad.stride(0) * number
-        right = term.value.data_ptr() + term.over * term.value.stride(0) * number
+        left = term.grad.data_ptr() + term.above * strides[0] * number
+        right = term.value.data_ptr() + term.over * strides[1] * number
         return product.errand(left, right, total.data_ptr())
 
     def _add_parts(
